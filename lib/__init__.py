@@ -1,0 +1,1 @@
+"""Plain Python that knows no Prefect: the engine, the wings, the clients."""

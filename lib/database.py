@@ -1,0 +1,99 @@
+"""The database: short measured sessions, and the guard that keeps external I/O out of them."""
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from lib.errors import SessionHeldError
+
+_held: ContextVar[int] = ContextVar("sessions_held", default=0)
+
+
+def forbid_session(what: str) -> None:
+    """Raise SessionHeldError if the current task holds a database session.
+
+    Every client of the outside world calls this before it goes out.
+    """
+    if _held.get():
+        raise SessionHeldError(f"{what} was begun inside a database session")
+
+
+@dataclass(frozen=True)
+class SessionFigures:
+    """How long sessions were open, in seconds, over the last `Database.KEEP` of them."""
+
+    count: int
+    p50: float
+    p99: float
+    max: float
+    round_trips: int
+    peak_connections: int
+
+
+class Database:
+    """One engine and its sessions. `async with Database(url) as database:` closes it."""
+
+    KEEP = 100_000
+
+    def __init__(self, url: str, pool_size: int = 5) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            url, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_pre_ping=False
+        )
+        self._durations: deque[float] = deque(maxlen=self.KEEP)
+        self._connections = 0
+        self._peak = 0
+        self._round_trips = 0
+        event.listen(self.engine.sync_engine, "connect", self._connected)
+        event.listen(self.engine.sync_engine, "close", self._closed)
+        event.listen(self.engine.sync_engine, "before_cursor_execute", self._executed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Commit on success, roll back on error; nothing else commits."""
+        depth = _held.set(_held.get() + 1)
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+                # The clock starts with the connection: waiting for one holds nothing.
+                await session.connection()
+                began = time.perf_counter()
+                try:
+                    yield session
+                finally:
+                    self._durations.append(time.perf_counter() - began)
+        finally:
+            _held.reset(depth)
+
+    def figures(self) -> SessionFigures:
+        """The measures so far; all zero before the first session."""
+        times = sorted(self._durations) or [0.0]
+        return SessionFigures(
+            count=len(self._durations),
+            p50=times[len(times) // 2],
+            p99=times[min(len(times) - 1, int(len(times) * 0.99))],
+            max=times[-1],
+            round_trips=self._round_trips,
+            peak_connections=self._peak,
+        )
+
+    def _connected(self, *_: object) -> None:
+        self._connections += 1
+        self._peak = max(self._peak, self._connections)
+
+    def _closed(self, *_: object) -> None:
+        self._connections -= 1
+
+    def _executed(self, *_: object) -> None:
+        self._round_trips += 1

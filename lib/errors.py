@@ -1,0 +1,47 @@
+"""The one vocabulary of failure. Clients translate to it at their edge; nothing above them reads a status code."""
+
+
+class PressroomError(Exception):
+    """Something went wrong; the message says what, to which item, and what to do next."""
+
+
+class Transient(PressroomError):  # noqa: N818 - the vocabulary's own word
+    """Try later.
+
+    `retry_after`: seconds that the other side asked for, or None.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(PressroomError):  # noqa: N818 - the vocabulary's own word
+    """Never retry: the same attempt would fail in the same way."""
+
+
+class Refused(Permanent):
+    """The other side does not accept our credentials or configuration.
+
+    It concerns everyone who uses them, so a stage stops taking further items that would.
+    """
+
+
+class OutcomeUnknown(PressroomError):  # noqa: N818 - the vocabulary's own word
+    """The effect may have happened: read back before a second attempt."""
+
+
+class Invalid(PressroomError):  # noqa: N818 - the vocabulary's own word
+    """What the caller gave cannot be used; the message names it."""
+
+
+class NotFound(Invalid):
+    """There is no such thing; the message names it."""
+
+
+class Conflict(Invalid):
+    """It exists already, or its state does not allow this now."""
+
+
+class SessionHeldError(RuntimeError):
+    """External I/O was begun while a database session is open: a defect in the calling code."""
