@@ -2,16 +2,20 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import event
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from lib.errors import SessionHeldError
+
+T = TypeVar("T")
 
 _held: ContextVar[int] = ContextVar("sessions_held", default=0)
 
@@ -23,6 +27,17 @@ def forbid_session(what: str) -> None:
     """
     if _held.get():
         raise SessionHeldError(f"{what} was begun inside a database session")
+
+
+async def persistently(write: Callable[[], Awaitable[T]], seconds: float = 30) -> T:
+    """Repeat a write while the database restarts. For writes that a second time would find done, such as a settle."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type((OperationalError, InterfaceError, OSError)),
+        stop=stop_after_delay(seconds),
+        wait=wait_random_exponential(multiplier=0.2, max=3),
+        reraise=True,
+    )
+    return await retrying(write)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one vocabulary of failure. Clients translate to it at their edge; nothing above them reads a status code."""
+"""The one vocabulary of failure. Clients translate to it at their edge; nothing above reads a status code."""
 
 
 class PressroomError(Exception):
@@ -20,11 +20,16 @@ class Permanent(PressroomError):  # noqa: N818 - the vocabulary's own word
     """Never retry: the same attempt would fail in the same way."""
 
 
-class Refused(Permanent):
-    """The other side does not accept our credentials or configuration.
+class Refused(PressroomError):  # noqa: N818 - the vocabulary's own word
+    """The other side does not accept our credentials or configuration: nothing is wrong with the item.
 
-    It concerns everyone who uses them, so a stage stops taking further items that would.
+    The item waits, unharmed, and so does everything else that would use them.
+    `retry_after`: seconds until it makes sense to look again, or None.
     """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class OutcomeUnknown(PressroomError):  # noqa: N818 - the vocabulary's own word

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -43,10 +43,7 @@ class LLM:
             http_client=http.client(limits),
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
         await self._client.close()
 
     async def complete(self, system: str, user: str, *, max_tokens: int, temperature: float | None) -> Completion:
@@ -83,7 +80,7 @@ class LLM:
             raise Transient(f"{self.name}: the answer is empty (finish_reason={reason})")
         return Completion(text, model, int(tokens or 0), str(reason), round(seconds * 1000))
 
-    def _translated(self, error: "openai.OpenAIError") -> Transient | Permanent:
+    def _translated(self, error: "openai.OpenAIError") -> Transient | Permanent | Refused:
         import openai  # noqa: PLC0415
 
         what = f"{self.name} ({self._model})"
@@ -98,7 +95,7 @@ class LLM:
                 return Transient(f"{what}: HTTP {status}{detail}", http.retry_after(error.response))
             return Permanent(f"{what}: HTTP {status}{detail}")
         cause = error.__cause__
-        if isinstance(cause, Permanent):  # from the guarded transport: a private address, an oversized body
+        if isinstance(cause, Permanent | Refused):  # from the guarded transport: a private address, an oversized body
             return cause
         return Transient(f"{what} cannot be reached: {cause or error}")
 

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1)
     retry_base: float = Field(30, gt=0)
     retry_max: float = Field(1200, gt=0)
+    refused_wait: float = Field(300, gt=0, description="before a refused key or password is used again")
+    unknown_wait: float = Field(60, gt=0, description="before a post without an answer is looked for and repeated")
     quiet_min: float = Field(30, gt=0, description="first wait of a login where nothing is new")
     quiet_max: float = Field(600, gt=0)
     llm_timeout: float = Field(60, gt=0)

@@ -1,0 +1,126 @@
+"""Stage one: which articles of a site's index get a comment."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from lib.errors import PressroomError
+from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
+from lib.monitoring.pages import Index, IndexEntry
+from lib.monitoring.runtime import Runtime, progress, runtime
+from lib.monitoring.store import comments, stages
+
+NO_TAB = "no tab is set: discovery is skipped"
+
+
+def matching(entries: Iterable[IndexEntry], watch: Watch) -> list[IndexEntry]:
+    """The entries in the wanted state whose title holds the search words, each article once, in the site's order."""
+    wanted = (watch.search or "").casefold()
+    found = {
+        entry.article_id: entry
+        for entry in entries
+        if (entry.state in (watch.state, "") or watch.state == "any") and wanted in entry.title.casefold()
+    }
+    return list(found.values())
+
+
+def next_look(quiet_looks: int, *, found: bool, shortest: float, longest: float) -> tuple[int, float]:
+    """How many looks in a row found nothing, and seconds until the next: doubling from `shortest` to `longest`."""
+    if found:
+        return 0, 0.0
+    return quiet_looks + 1, min(shortest * 2 ** min(quiet_looks, 30), longest)
+
+
+def new_comments(entries: Iterable[IndexEntry], watch: Watch) -> list[dict[str, Any]]:
+    """One comment for each article and template."""
+    return [
+        {
+            "user_id": watch.user_id,
+            "monitoring_process_id": watch.process_id,
+            "mymoment_login_id": watch.login_id,
+            "llm_provider_id": watch.provider_id,
+            "prompt_template_id": template_id,
+            "mymoment_article_id": entry.article_id,
+            "article_title": entry.title,
+            "article_author": entry.author,
+            "article_category": entry.category,
+            "article_task": entry.task,
+            "article_url": f"{watch.base_url}/article/{entry.article_id}/",
+            "article_edited_at": entry.edited_at,
+            "status": "discovered",
+        }
+        for entry in entries
+        for template_id in watch.template_ids
+    ]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one login's look at its index gave: entries, or the reason why there are none."""
+
+    watch: Watch
+    entries: Sequence[IndexEntry] = ()
+    error: str | None = None
+
+
+FetchIndex = Callable[[UUID, IndexQuery], Awaitable[Index]]
+
+
+async def fetch_index(login_id: UUID, query: IndexQuery) -> Index:
+    """One request for all processes of the run that ask for the same."""
+    run = runtime()
+
+    async def ask() -> Index:
+        return await run.sites.use(login_id, lambda site: site.index(query.tab, query.category, query.task))
+
+    return await run.shared.get(("index", login_id, query), ask)
+
+
+async def look(watch: Watch, fetch: FetchIndex) -> Look:
+    """Look at the index that the process watches with this login. An expected failure is a value."""
+    assert watch.query is not None  # noqa: S101 - the caller leaves out processes without a tab
+    try:
+        index = await fetch(watch.login_id, watch.query)
+    except PressroomError as error:
+        return Look(watch, error=str(error))
+    return Look(watch, matching(index.entries, watch))
+
+
+async def save(process: ProcessRef, looks: Sequence[Look]) -> StageReport:
+    """Insert what is new, in one batch, and set when each login is looked at next."""
+    run = runtime()
+    errors = tuple(look.error for look in looks if look.error)
+    async with run.database.session() as session:
+        rows, found_by = await _new_rows(session, run, looks)
+        inserted = await comments.insert_discovered(session, rows)
+        plan = []
+        for one in looks:
+            quiet, delay = next_look(
+                one.watch.quiet_looks,
+                found=bool(found_by.get(one.watch.login_id)) and bool(inserted),
+                shortest=run.settings.quiet_min,
+                longest=run.settings.quiet_max,
+            )
+            plan.append((one.watch.login_id, quiet, delay))
+        await stages.settle_watches(session, process.id, plan)
+        await comments.count_discovered(session, process.id, len(inserted))
+        for _ in errors:
+            await comments.count_error(session, "discovery", process.id)
+    progress.get().done()
+    return StageReport(process.id, process.name, done=len(inserted), failed=len(errors), errors=errors)
+
+
+async def _new_rows(session: Any, run: Runtime, looks: Sequence[Look]) -> tuple[list[dict[str, Any]], dict[UUID, int]]:
+    rows: list[dict[str, Any]] = []
+    found_by: dict[UUID, int] = {}
+    for one in looks:
+        if one.error or not one.entries:
+            continue
+        ids = [entry.article_id for entry in one.entries]
+        known = await comments.known_articles(session, one.watch.login_id, one.watch.template_ids, ids)
+        limit = one.watch.limit or run.settings.article_limit
+        fresh = [entry for entry in one.entries if entry.article_id not in known][:limit]
+        found_by[one.watch.login_id] = len(fresh)
+        rows += new_comments(fresh, one.watch)
+    return rows, found_by

@@ -1,0 +1,136 @@
+"""What the stages work on: one frozen snapshot a stage, taken by its claim."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from lib.monitoring.models import Stage
+
+
+@dataclass(frozen=True)
+class ProcessRef:
+    """A process that a tick serves, or skips for the reason given."""
+
+    id: UUID
+    name: str
+    skipped: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexQuery:
+    """What a site's index can be asked for."""
+
+    tab: str
+    category: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One login of one process whose turn it is to look for articles."""
+
+    process_id: UUID
+    user_id: UUID
+    provider_id: UUID | None
+    login_id: UUID
+    base_url: str
+    query: IndexQuery | None
+    search: str | None
+    state: str
+    limit: int | None
+    quiet_looks: int
+    template_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What every claimed comment carries: `token` proves the claim; it is the `attempts`-th, after `failures`."""
+
+    id: UUID
+    process_id: UUID
+    token: UUID
+    attempts: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class ArticleToPrepare:
+    """An article page to fetch once for all the comments that wait for it."""
+
+    comments: tuple[Claimed, ...]
+    login_id: UUID
+    article_id: str
+    title: str
+
+    @property
+    def token(self) -> UUID:
+        return self.comments[0].token
+
+
+@dataclass(frozen=True)
+class CommentToGenerate:
+    """An article's facts to comment on."""
+
+    claim: Claimed
+    login_id: UUID
+    provider_id: UUID
+    template_id: UUID
+    title: str
+    author: str
+    category: str
+    url: str
+    published_at: datetime | None
+    content: str
+    raw_html: str
+
+
+@dataclass(frozen=True)
+class CommentToPost:
+    """A checked text to post. `sent` says that an earlier attempt may have arrived."""
+
+    claim: Claimed
+    login_id: UUID
+    article_id: str
+    title: str
+    text: str
+    hidden: bool
+    sent: bool
+    known_ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to take now; look again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage did for one process in one tick. `seconds` is wall time."""
+
+    process_id: UUID
+    process: str
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    note: str = ""
+    seconds: float = 0.0
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TickReport:
+    """What one tick of a stage did over all processes."""
+
+    stage: Stage
+    reports: tuple[StageReport, ...]
+    skipped: tuple[ProcessRef, ...] = ()
+
+    @property
+    def done(self) -> int:
+        return sum(report.done for report in self.reports)
+
+    @property
+    def failed(self) -> int:
+        return sum(report.failed + report.retried for report in self.reports)

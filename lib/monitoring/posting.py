@@ -1,0 +1,103 @@
+"""Stage four: on the site, at most once.
+
+Claim, read back, note the intent, post, read back, settle. Whatever happens in between (no answer, a dropped
+connection, a killed worker), the next attempt begins with reading back.
+"""
+
+from uuid import UUID
+
+from lib import work
+from lib.database import persistently
+from lib.errors import OutcomeUnknown, Permanent, Transient
+from lib.monitoring.items import CommentToPost, Wait
+from lib.monitoring.mymoment import MyMoment, find_own, placeholder_id
+from lib.monitoring.runtime import runtime
+from lib.monitoring.store import comments
+from lib.monitoring.turns import Outcome, attempt, settle_done
+
+
+async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:
+    run = runtime()
+    async with run.database.session() as session:
+        return await comments.claim_post(session, process_id, login_id, work.new_id(), run.settings.item_lease)
+
+
+async def post(item: CommentToPost) -> Outcome:
+    """Put the comment on the site if it is not there, and settle on the id that the site shows."""
+
+    async def do() -> Outcome:
+        comment_id = await runtime().sites.use(item.login_id, lambda site: _post(site, item))
+        return await settle_done(
+            "posting",
+            [item.claim],
+            status="posted",
+            mymoment_comment_id=comment_id,
+            is_hidden=item.hidden,
+            posted_at=work.now(),
+        )
+
+    try:
+        return await attempt("posting", [item.claim], do)
+    finally:
+        await _release_login(item)
+
+
+async def _post(site: MyMoment, item: CommentToPost) -> str:
+    """The site's id of the comment. Begins with a read, so it may be run again after a new log-in."""
+    page = await site.article(item.article_id)
+    there = find_own(page.comments, item.text, item.known_ids)
+    if there is not None:
+        return there.id or placeholder_id(item.article_id, item.claim.id)
+    if item.sent and item.hidden:
+        raise Permanent(
+            "Outcome unknown: a hidden comment was sent before and may be on the site where we cannot see it"
+        )
+    if page.csrf_token is None:
+        raise Permanent(f"Article {item.article_id} takes no comments: its page has no comment form")
+    await _note_intent(item)
+    unanswered: OutcomeUnknown | None = None
+    accepted = False
+    try:
+        accepted = await site.post_comment(item.article_id, item.text, csrf_token=page.csrf_token, hidden=item.hidden)
+    except OutcomeUnknown as error:
+        unanswered = error
+    except Transient:
+        await _take_intent_back(item)  # it certainly did not arrive
+        raise
+    return await _read_back(site, item, unanswered, accepted=accepted)
+
+
+async def _read_back(site: MyMoment, item: CommentToPost, unanswered: OutcomeUnknown | None, *, accepted: bool) -> str:
+    page = await site.article(item.article_id)
+    there = find_own(page.comments, item.text, item.known_ids)
+    if there is not None:
+        return there.id or placeholder_id(item.article_id, item.claim.id)
+    if unanswered is not None:
+        raise unanswered
+    if accepted:
+        # The site took it but does not show it: posting again could double it, so a person decides.
+        raise Permanent("Outcome unknown: the site accepted the comment but does not show it")
+    raise Permanent("The site did not accept the comment: it showed the form again")
+
+
+async def _note_intent(item: CommentToPost) -> None:
+    """From here on only the site knows. The lease is renewed so that it outlasts the request."""
+    run = runtime()
+    async with run.database.session() as session:
+        if not await comments.confirm_post(session, item.claim, run.settings.item_lease):
+            raise Transient("Another worker has taken this comment over")
+
+
+async def _take_intent_back(item: CommentToPost) -> None:
+    async with runtime().database.session() as session:
+        await comments.unconfirm_post(session, item.claim)
+
+
+async def _release_login(item: CommentToPost) -> None:
+    run = runtime()
+
+    async def write() -> None:
+        async with run.database.session() as session:
+            await comments.release_login(session, item.claim.token, run.settings.post_interval)
+
+    await persistently(write)

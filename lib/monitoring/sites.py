@@ -1,0 +1,155 @@
+"""Logged-in clients for the run: a stored session while it lasts, one log-in at a time per login."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from lib import http, work
+from lib.database import Database
+from lib.errors import PressroomError, Refused, Transient
+from lib.monitoring.mymoment import MyMoment, SessionExpired, throttle_for
+from lib.monitoring.store import logins
+from lib.monitoring.store.logins import LoginSnapshot
+from lib.retry import backoff
+from lib.settings import Settings
+from lib.vault import Vault
+
+T = TypeVar("T")
+
+LOG_IN_LEASE = 120.0
+REFUSED_PAUSE = 600.0
+REFUSED_PAUSE_MAX = 86_400.0
+
+
+def site_limits(settings: Settings) -> http.Limits:
+    return http.Limits(
+        seconds=settings.site_timeout,
+        total_seconds=settings.site_timeout,
+        max_bytes=settings.site_max_bytes,
+        allow_private=settings.allow_private_addresses,
+    )
+
+
+@dataclass
+class _Open:
+    """A client, and the stored session that it uses."""
+
+    client: MyMoment
+    cookies_encrypted: bytes
+    username: str
+
+
+class Sites:
+    """Clients by login, closed at the end of the run. `async with Sites(…) as sites:`."""
+
+    def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
+        self._settings = settings
+        self._database = database
+        self._vault = vault
+        self._open: dict[UUID, _Open] = {}
+        self._locks: dict[UUID, asyncio.Lock] = {}
+
+    async def aclose(self) -> None:
+        for entry in self._open.values():
+            await entry.client.aclose()
+        self._open.clear()
+
+    async def use(self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]]) -> T:
+        """Run `do` with a logged-in client; when the site has ended the session, log in and run it once more.
+
+        So `do` must be a read, or begin with one. Raises what the client and the log-in raise.
+        """
+        entry = await self._entry(login_id)
+        try:
+            return await do(entry.client)
+        except SessionExpired:
+            await self._end(login_id, entry)
+        entry = await self._entry(login_id)
+        return await do(entry.client)
+
+    async def username(self, login_id: UUID) -> str:
+        """The account's name, decrypted."""
+        async with self._database.session() as session:
+            login = await logins.read_login(session, login_id)
+        return self._vault.decrypt(login.username_encrypted)
+
+    async def _entry(self, login_id: UUID) -> _Open:
+        async with self._locks.setdefault(login_id, asyncio.Lock()):
+            if login_id not in self._open:
+                self._open[login_id] = await self._connect(login_id)
+            return self._open[login_id]
+
+    async def _end(self, login_id: UUID, entry: _Open) -> None:
+        if self._open.get(login_id) is not entry:
+            return  # somebody else noticed first
+        del self._open[login_id]
+        await entry.client.aclose()
+        async with self._database.session() as session:
+            await logins.end_session(session, login_id, entry.cookies_encrypted)
+
+    async def _connect(self, login_id: UUID) -> _Open:
+        """From the stored session, or by logging in, or by waiting for another worker that is logging in."""
+        token = work.new_id()
+        for _ in range(int(LOG_IN_LEASE)):
+            async with self._database.session() as session:
+                login = await logins.read_login(session, login_id)
+                self._check(login)
+                mine = not login.cookies_encrypted and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
+            if login.cookies_encrypted:
+                return self._restored(login, login.cookies_encrypted)
+            if mine:
+                return await self._log_in(login, token)
+            await asyncio.sleep(1)
+        raise Transient(f"Login {login.name}: another worker has been logging in for {LOG_IN_LEASE:g} s")
+
+    @staticmethod
+    def _check(login: LoginSnapshot) -> None:
+        if not login.is_active:
+            raise Refused(f"Login {login.name} is switched off")
+        if not login.cookies_encrypted and login.wait > 0:
+            raise Refused(f"Login {login.name} waits {login.wait:.0f} s after: {login.error_message}", login.wait)
+
+    def _client(self, login: LoginSnapshot, cookies: str | None = None) -> MyMoment:
+        rate, burst = self._settings.site_requests_per_second, self._settings.site_burst
+        return MyMoment(
+            login.base_url,
+            site_limits(self._settings),
+            cookies=cookies,
+            throttle=throttle_for(login.base_url, rate, burst),
+        )
+
+    def _restored(self, login: LoginSnapshot, cookies_encrypted: bytes) -> _Open:
+        username = self._vault.decrypt(login.username_encrypted)
+        client = self._client(login, self._vault.decrypt(cookies_encrypted))
+        return _Open(client, cookies_encrypted, username)
+
+    async def _log_in(self, login: LoginSnapshot, token: UUID) -> _Open:
+        client = self._client(login)
+        username = self._vault.decrypt(login.username_encrypted)
+        try:
+            await client.log_in(username, self._vault.decrypt(login.password_encrypted))
+        except PressroomError as error:
+            await client.aclose()
+            await self._settle_failed(login, token, error)
+            raise
+        cookies = self._vault.encrypt(client.cookies())
+        async with self._database.session() as session:
+            await logins.settle_logged_in(session, login.id, token, cookies, self._settings.session_hours)
+        return _Open(client, cookies, username)
+
+    async def _settle_failed(self, login: LoginSnapshot, token: UUID, error: PressroomError) -> None:
+        # A wrong password is tried seldom: sites lock accounts. Trouble on the way is not the password's fault.
+        if isinstance(error, Refused):
+            pause = backoff(login.failed_logins + 1, base=REFUSED_PAUSE, cap=REFUSED_PAUSE_MAX)
+        else:
+            wait = error.retry_after if isinstance(error, Transient) else None
+            pause = backoff(
+                login.failed_logins + 1,
+                base=self._settings.retry_base,
+                cap=self._settings.retry_max,
+                retry_after=wait,
+            )
+        async with self._database.session() as session:
+            await logins.settle_log_in_failed(session, login.id, token, str(error), pause)

@@ -1,0 +1,114 @@
+"""Users and what they own: logins, providers, templates."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lib import work
+from lib.errors import Conflict, NotFound
+from lib.monitoring.models import (
+    AIComment,
+    LLMProviderConfiguration,
+    MyMomentLogin,
+    PromptTemplate,
+    User,
+)
+
+Owned = TypeVar("Owned", MyMomentLogin, LLMProviderConfiguration, PromptTemplate)
+
+KIND: dict[type[Any], str] = {
+    MyMomentLogin: "login",
+    LLMProviderConfiguration: "provider",
+    PromptTemplate: "template",
+}
+
+
+async def ensure_user(session: AsyncSession, name: str) -> UUID:
+    """The user of that name, made if there is none."""
+    statement = insert(User).values(id=work.new_id(), name=name).on_conflict_do_nothing(index_elements=[User.name])
+    await session.execute(statement)
+    return (await session.execute(select(User.id).where(User.name == name))).scalar_one()
+
+
+async def add(session: AsyncSession, row: Owned) -> Owned:
+    """Raise Conflict when the owner has one of that name already."""
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is a {KIND[type(row)]} “{row.name}” already") from error
+    return row
+
+
+async def listed(session: AsyncSession, kind: type[Owned], user_id: UUID) -> Sequence[Owned]:
+    """In the order of their names; templates of the system too."""
+    statement = select(kind).where(_visible(kind, user_id)).order_by(kind.name)
+    return (await session.scalars(statement)).all()
+
+
+async def by_name(session: AsyncSession, kind: type[Owned], user_id: UUID, name: str) -> Owned:
+    """Raise NotFound, naming what there is."""
+    statement = select(kind).where(_visible(kind, user_id), kind.name == name).order_by(kind.user_id.is_(None))
+    found = (await session.scalars(statement)).first()
+    if found is None:
+        there = ", ".join(row.name for row in await listed(session, kind, user_id)) or "none yet"
+        raise NotFound(f"There is no {KIND[kind]} “{name}”; there are: {there}")
+    return found
+
+
+async def remove(session: AsyncSession, kind: type[Owned], user_id: UUID, name: str) -> None:
+    """Raise NotFound, or Conflict while a process or a comment refers to it."""
+    row = await by_name(session, kind, user_id, name)
+    if row.user_id is None:
+        raise Conflict(f"The template “{name}” belongs to the system and stays")
+    try:
+        await session.execute(delete(kind).where(kind.id == row.id))
+    except IntegrityError as error:
+        raise Conflict(f"The {KIND[kind]} “{name}” is used by a process or its comments; remove those first") from error
+
+
+def _visible(kind: type[Owned], user_id: UUID) -> Any:
+    mine = kind.user_id == user_id
+    return or_(mine, kind.user_id.is_(None)) if kind is PromptTemplate else mine
+
+
+async def provider_by_id(session: AsyncSession, provider_id: UUID) -> LLMProviderConfiguration:
+    row = await session.get(LLMProviderConfiguration, provider_id)
+    if row is None:
+        raise NotFound(f"There is no provider {provider_id}")
+    return row
+
+
+async def template_by_id(session: AsyncSession, template_id: UUID) -> PromptTemplate:
+    row = await session.get(PromptTemplate, template_id)
+    if row is None:
+        raise NotFound(f"There is no template {template_id}")
+    return row
+
+
+async def wake_waiting(session: AsyncSession, *, login_id: UUID | None = None, provider_id: UUID | None = None) -> None:
+    """After a login or provider was changed: what waited because it was refused need not wait any longer."""
+    uses = AIComment.mymoment_login_id == login_id if login_id else AIComment.llm_provider_id == provider_id
+    await session.execute(
+        update(AIComment)
+        .where(uses, AIComment.status != "failed", AIComment.next_attempt_at > func.now())
+        .values(next_attempt_at=None)
+    )
+    if login_id:
+        await session.execute(
+            update(MyMomentLogin)
+            .where(MyMomentLogin.id == login_id)
+            .values(next_login_at=None, failed_logins=0, error_message=None)
+        )
+
+
+SECRETS: tuple[tuple[type[Any], str], ...] = (
+    (MyMomentLogin, "username_encrypted"),
+    (MyMomentLogin, "password_encrypted"),
+    (LLMProviderConfiguration, "api_key_encrypted"),
+)

@@ -1,0 +1,140 @@
+"""Logins and their sessions on the site."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lib import work
+from lib.errors import NotFound
+from lib.monitoring.models import MyMomentLogin, MyMomentSession
+
+
+@dataclass(frozen=True)
+class LoginSnapshot:
+    """A login with its stored session, if one is valid. Secrets stay encrypted.
+
+    `wait`: seconds for which no log-in may be tried after failed ones; 0 when it may.
+    """
+
+    id: UUID
+    name: str
+    base_url: str
+    username_encrypted: bytes
+    password_encrypted: bytes
+    is_active: bool
+    cookies_encrypted: bytes | None
+    wait: float
+    failed_logins: int
+    error_message: str | None
+
+
+async def read_login(session: AsyncSession, login_id: UUID) -> LoginSnapshot:
+    """Raise NotFound for an unknown id."""
+    wait = func.greatest(func.extract("epoch", MyMomentLogin.next_login_at - func.now()), 0)
+    statement = (
+        select(MyMomentLogin, MyMomentSession.cookies_encrypted, func.coalesce(wait, 0))
+        .outerjoin(
+            MyMomentSession,
+            (MyMomentSession.mymoment_login_id == MyMomentLogin.id)
+            & MyMomentSession.is_active
+            & (MyMomentSession.expires_at > func.now()),
+        )
+        .where(MyMomentLogin.id == login_id)
+    )
+    found = (await session.execute(statement)).first()
+    if found is None:
+        raise NotFound(f"There is no login {login_id}")
+    login, cookies, seconds = found
+    return LoginSnapshot(
+        id=login.id,
+        name=login.name,
+        base_url=login.base_url,
+        username_encrypted=login.username_encrypted,
+        password_encrypted=login.password_encrypted,
+        is_active=login.is_active,
+        cookies_encrypted=cookies,
+        wait=float(seconds),
+        failed_logins=login.failed_logins,
+        error_message=login.error_message,
+    )
+
+
+async def claim_log_in(session: AsyncSession, login_id: UUID, token: UUID, lease: float) -> bool:
+    """Take the right to log in; False while another worker is about to."""
+    statement = (
+        update(MyMomentLogin)
+        .where(MyMomentLogin.id == login_id, work.unheld(MyMomentLogin))
+        .values(work.claiming(MyMomentLogin, token, lease))
+        .returning(MyMomentLogin.id)
+    )
+    return (await session.scalars(statement)).first() is not None
+
+
+async def settle_logged_in(
+    session: AsyncSession, login_id: UUID, token: UUID, cookies_encrypted: bytes, hours: float
+) -> None:
+    """Store the new session as the active one, if the right to log in is still ours."""
+    values: dict[str, Any] = {"failed_logins": 0, "next_login_at": None, "error_message": None}
+    if not await work.settle(
+        session, MyMomentLogin, token, MyMomentLogin.id == login_id, **values, last_used_at=func.now()
+    ):
+        return
+    await end_session(session, login_id)
+    await session.execute(
+        insert(MyMomentSession).values(
+            id=work.new_id(),
+            mymoment_login_id=login_id,
+            cookies_encrypted=cookies_encrypted,
+            is_active=True,
+            expires_at=work.in_seconds(hours * 3600),
+            last_used_at=func.now(),
+        )
+    )
+
+
+async def settle_log_in_failed(session: AsyncSession, login_id: UUID, token: UUID, error: str, pause: float) -> None:
+    """Note why, and keep everyone from trying again for `pause` seconds."""
+    await work.settle(
+        session,
+        MyMomentLogin,
+        token,
+        MyMomentLogin.id == login_id,
+        failed_logins=MyMomentLogin.failed_logins + 1,
+        next_login_at=work.in_seconds(pause),
+        error_message=error,
+    )
+
+
+async def end_session(session: AsyncSession, login_id: UUID, cookies_encrypted: bytes | None = None) -> None:
+    """The site does not know this session any more; a newer one than the named one stays."""
+    statement = update(MyMomentSession).where(MyMomentSession.mymoment_login_id == login_id, MyMomentSession.is_active)
+    if cookies_encrypted is not None:
+        statement = statement.where(MyMomentSession.cookies_encrypted == cookies_encrypted)
+    await session.execute(statement.values(is_active=False))
+
+
+async def end_expired_sessions(session: AsyncSession) -> int:
+    """Mark every session past its time; return how many."""
+    ended = await session.scalars(
+        update(MyMomentSession)
+        .where(MyMomentSession.is_active, MyMomentSession.expires_at <= func.now())
+        .values(is_active=False)
+        .returning(MyMomentSession.id)
+    )
+    return len(ended.all())
+
+
+async def delete_old_sessions(session: AsyncSession, days: int) -> int:
+    """Delete sessions that ended more than `days` ago; return how many."""
+    old = func.now() - func.make_interval(0, 0, 0, days)
+    gone = await session.scalars(
+        delete(MyMomentSession)
+        .where(or_(MyMomentSession.is_active.is_(False), MyMomentSession.expires_at <= func.now()))
+        .where(MyMomentSession.updated_at < old)
+        .returning(MyMomentSession.id)
+    )
+    return len(gone.all())

@@ -1,0 +1,187 @@
+"""Processes: their making, their life, and what they have to show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lib import work
+from lib.errors import Conflict, NotFound
+from lib.monitoring.models import (
+    STAGES,
+    AIComment,
+    LLMProviderConfiguration,
+    MonitoringProcess,
+    MyMomentLogin,
+    ProcessLogin,
+    ProcessStage,
+    ProcessTemplate,
+    PromptTemplate,
+)
+
+
+@dataclass(frozen=True)
+class ProcessParts:
+    """What a process refers to."""
+
+    logins: tuple[MyMomentLogin, ...]
+    templates: tuple[PromptTemplate, ...]
+    provider: LLMProviderConfiguration | None
+
+
+async def add(
+    session: AsyncSession, process: MonitoringProcess, login_ids: Sequence[UUID], template_ids: Sequence[UUID]
+) -> MonitoringProcess:
+    """Raise Conflict when the owner has one of that name already."""
+    session.add(process)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is a process “{process.name}” already") from error
+    key = {"monitoring_process_id": process.id}
+    if login_ids:
+        await session.execute(insert(ProcessLogin), [{**key, "mymoment_login_id": id_} for id_ in login_ids])
+    if template_ids:
+        await session.execute(insert(ProcessTemplate), [{**key, "prompt_template_id": id_} for id_ in template_ids])
+    await session.execute(insert(ProcessStage), [{**key, "stage": stage} for stage in STAGES])
+    await session.refresh(process)
+    return process
+
+
+async def listed(session: AsyncSession, user_id: UUID) -> Sequence[MonitoringProcess]:
+    statement = select(MonitoringProcess).where(MonitoringProcess.user_id == user_id).order_by(MonitoringProcess.name)
+    return (await session.scalars(statement)).all()
+
+
+async def by_name(session: AsyncSession, user_id: UUID, name: str) -> MonitoringProcess:
+    """Raise NotFound, naming what there is."""
+    mine = MonitoringProcess.user_id == user_id
+    found = (await session.scalars(select(MonitoringProcess).where(mine, MonitoringProcess.name == name))).first()
+    if found is None:
+        there = ", ".join(process.name for process in await listed(session, user_id)) or "none yet"
+        raise NotFound(f"There is no process “{name}”; there are: {there}")
+    return found
+
+
+async def parts(session: AsyncSession, process: MonitoringProcess) -> ProcessParts:
+    own_logins = select(ProcessLogin.mymoment_login_id).where(ProcessLogin.monitoring_process_id == process.id)
+    own_templates = select(ProcessTemplate.prompt_template_id).where(
+        ProcessTemplate.monitoring_process_id == process.id
+    )
+    logins = await session.scalars(
+        select(MyMomentLogin).where(MyMomentLogin.id.in_(own_logins)).order_by(MyMomentLogin.name)
+    )
+    templates = await session.scalars(
+        select(PromptTemplate).where(PromptTemplate.id.in_(own_templates)).order_by(PromptTemplate.name)
+    )
+    provider = None
+    if process.llm_provider_id:
+        provider = await session.get(LLMProviderConfiguration, process.llm_provider_id)
+    return ProcessParts(tuple(logins), tuple(templates), provider)
+
+
+async def running_count(session: AsyncSession, user_id: UUID) -> int:
+    statement = select(func.count()).where(MonitoringProcess.user_id == user_id, MonitoringProcess.status == "running")
+    return (await session.execute(statement)).scalar_one()
+
+
+async def start(session: AsyncSession, process_id: UUID) -> bool:
+    """From created or stopped to running, its clock started; False if it was in another state."""
+    duration = func.make_interval(0, 0, 0, 0, 0, MonitoringProcess.max_duration_minutes)
+    started = await session.scalars(
+        update(MonitoringProcess)
+        .where(MonitoringProcess.id == process_id, MonitoringProcess.status.in_(("created", "stopped")))
+        .values(
+            status="running",
+            started_at=func.now(),
+            expires_at=func.now() + duration,
+            stopped_at=None,
+            stop_reason=None,
+            error_message=None,
+        )
+        .returning(MonitoringProcess.id)
+        .execution_options(synchronize_session=False)
+    )
+    if started.first() is None:
+        return False
+    mine = ProcessLogin.monitoring_process_id == process_id
+    await session.execute(update(ProcessLogin).where(mine).values(quiet_looks=0, next_look_at=func.now()))
+    return True
+
+
+async def end(session: AsyncSession, process_id: UUID, status: str, reason: str, error: str | None = None) -> bool:
+    """From running to `status`; False if it was not running. From this commit on nothing more is claimed for it."""
+    ended = await session.scalars(
+        update(MonitoringProcess)
+        .where(MonitoringProcess.id == process_id, MonitoringProcess.status == "running")
+        .values(status=status, stopped_at=func.clock_timestamp(), stop_reason=reason, error_message=error)
+        .returning(MonitoringProcess.id)
+        .execution_options(synchronize_session=False)
+    )
+    return ended.first() is not None
+
+
+async def end_overdue(session: AsyncSession) -> list[str]:
+    """Stop every process whose time is over; return their names."""
+    ended = await session.scalars(
+        update(MonitoringProcess)
+        .where(MonitoringProcess.status == "running", MonitoringProcess.expires_at <= func.now())
+        .values(status="stopped", stopped_at=func.clock_timestamp(), stop_reason="timeout")
+        .returning(MonitoringProcess.name)
+        .execution_options(synchronize_session=False)
+    )
+    return list(ended)
+
+
+async def posts_in_work(session: AsyncSession, process_id: UUID) -> int:
+    """Comments of the process that a worker holds to post right now."""
+    statement = select(func.count()).where(
+        AIComment.monitoring_process_id == process_id, AIComment.status == "generated", work.held(AIComment)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def remove(session: AsyncSession, process: MonitoringProcess) -> None:
+    """Delete the process and its comments' records. Raise Conflict while it runs or a post of it is in work."""
+    if process.status == "running" or await posts_in_work(session, process.id):
+        raise Conflict(f"The process “{process.name}” is running; stop it first")
+    await session.execute(delete(MonitoringProcess).where(MonitoringProcess.id == process.id))
+
+
+async def pipeline_status(session: AsyncSession, process_id: UUID) -> dict[str, int]:
+    """Comments by status, `rejected` ones among the generated, and `total`."""
+    rejected = func.count().filter(and_(AIComment.approval == "rejected", AIComment.status == "generated"))
+    statement = (
+        select(AIComment.status, func.count(), rejected)
+        .where(AIComment.monitoring_process_id == process_id)
+        .group_by(AIComment.status)
+    )
+    counts: dict[str, int] = dict.fromkeys(("discovered", "prepared", "generated", "posted", "failed", "rejected"), 0)
+    for status, number, turned_down in await session.execute(statement):
+        counts[status] = number
+        counts["rejected"] += turned_down
+    return counts | {"total": sum(counts.values()) - counts["rejected"]}
+
+
+async def stage_rows(session: AsyncSession, process_id: UUID) -> Sequence[ProcessStage]:
+    statement = select(ProcessStage).where(ProcessStage.monitoring_process_id == process_id)
+    rows = {row.stage: row for row in await session.scalars(statement)}
+    return [rows[stage] for stage in STAGES if stage in rows]
+
+
+async def delete_old_comments(session: AsyncSession, days: int) -> int:
+    """Delete finished comments of processes that do not run, older than `days`; return how many."""
+    at_rest = select(MonitoringProcess.id).where(MonitoringProcess.status != "running")
+    gone: Any = await session.scalars(
+        delete(AIComment)
+        .where(AIComment.status.in_(("posted", "failed")), AIComment.monitoring_process_id.in_(at_rest))
+        .where(AIComment.created_at < func.now() - func.make_interval(0, 0, 0, days))
+        .returning(AIComment.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(gone.all())

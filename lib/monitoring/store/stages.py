@@ -1,0 +1,174 @@
+"""Which stage of which process runs, when it is due, and how its ticks went."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from lib import work
+from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
+from lib.monitoring.models import (
+    STAGES,
+    AIComment,
+    MonitoringProcess,
+    MyMomentLogin,
+    ProcessLogin,
+    ProcessStage,
+    ProcessTemplate,
+    Stage,
+    StageTick,
+)
+from lib.monitoring.store.comments import is_running, waiting
+
+
+def upstream_at_work(stage: Stage) -> ColumnElement[bool]:
+    """A stage before this one runs for the same process now, so that more may come."""
+    before = STAGES[: STAGES.index(stage)]
+    other = aliased(ProcessStage)
+    return exists().where(
+        other.monitoring_process_id == MonitoringProcess.id, other.stage.in_(before), work.held(other)
+    )
+
+
+def _has_work(stage: Stage) -> ColumnElement[bool]:
+    if stage == "discovery":
+        look = exists().where(
+            ProcessLogin.monitoring_process_id == MonitoringProcess.id, ProcessLogin.next_look_at <= func.now()
+        )
+        return and_(is_running(), look)
+    comments = exists().where(AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
+    return or_(comments, and_(is_running(), upstream_at_work(stage)))
+
+
+async def claim_stages(
+    session: AsyncSession, stage: Stage, process_id: UUID | None, token: UUID, lease: float, flow_run_id: str | None
+) -> list[ProcessRef]:
+    """Claim this stage of every process that has work for it; one that runs already is named as skipped."""
+    here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), _has_work(stage))
+    if process_id is not None:
+        here = and_(here, MonitoringProcess.id == process_id)
+    candidates = (
+        select(MonitoringProcess.id, MonitoringProcess.name, work.unheld(ProcessStage).label("free"))
+        .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
+        .where(here)
+        .order_by(MonitoringProcess.id)
+        .with_for_update(of=ProcessStage, skip_locked=True)
+    )
+    found = (await session.execute(candidates)).all()
+    mine = [row.id for row in found if row.free]
+    if mine:
+        await session.execute(
+            update(ProcessStage)
+            .where(ProcessStage.stage == stage, ProcessStage.monitoring_process_id.in_(mine))
+            .values(claim_token=token, lease_expires_at=work.in_seconds(lease))
+            .values(last_started_at=func.now(), flow_run_id=flow_run_id)
+        )
+    return [ProcessRef(row.id, row.name, None if row.free else "this stage is still running") for row in found]
+
+
+async def finish_stage(
+    session: AsyncSession, stage: Stage, token: UUID, report: StageReport, error: str | None = None
+) -> None:
+    """Let the stage go and note how it went."""
+    values: dict[str, Any] = {"last_error": error or next(iter(report.errors), None)}
+    if error is None:
+        values["last_success_at"] = func.now()
+    values["last_report"] = {
+        "done": report.done,
+        "failed": report.failed,
+        "retried": report.retried,
+        "note": report.note,
+        "seconds": round(report.seconds, 3),
+    }
+    here = and_(ProcessStage.monitoring_process_id == report.process_id, ProcessStage.stage == stage)
+    await work.settle(session, ProcessStage, token, here, **values)
+
+
+async def note_tick(session: AsyncSession, stage: Stage, error: str | None) -> None:
+    """Note that a tick of the stage ended, well or with an unexpected error."""
+    now = func.now()
+    values: dict[str, Any] = (
+        {"last_success_at": now, "last_error": None} if error is None else {"last_failure_at": now, "last_error": error}
+    )
+    statement = insert(StageTick).values(stage=stage, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=[StageTick.stage], set_=values))
+
+
+async def upstream_runs(session: AsyncSession, stage: Stage, process_id: UUID) -> bool:
+    statement = select(MonitoringProcess.id).where(
+        MonitoringProcess.id == process_id, is_running(), upstream_at_work(stage)
+    )
+    return (await session.execute(statement)).first() is not None
+
+
+async def waiting_count(session: AsyncSession, stage: Stage, process_ids: Sequence[UUID]) -> int:
+    """How many comments wait for the stage in these processes."""
+    statement = (
+        select(func.count())
+        .select_from(AIComment)
+        .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
+        .where(MonitoringProcess.id.in_(process_ids), waiting(stage))
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def posting_logins(session: AsyncSession, process_id: UUID) -> list[UUID]:
+    """The logins that this process has, or has comments to post with."""
+    own = select(ProcessLogin.mymoment_login_id).where(ProcessLogin.monitoring_process_id == process_id)
+    left = select(AIComment.mymoment_login_id).where(
+        AIComment.monitoring_process_id == process_id, AIComment.status == "generated"
+    )
+    return list(await session.scalars(own.union(left)))
+
+
+async def due_watches(session: AsyncSession, process_ids: Sequence[UUID]) -> list[Watch]:
+    """The (process, login) pairs whose turn it is, with all that discovery needs to know of them."""
+    templates = (
+        select(
+            ProcessTemplate.monitoring_process_id,
+            func.array_agg(ProcessTemplate.prompt_template_id).label("ids"),
+        )
+        .group_by(ProcessTemplate.monitoring_process_id)
+        .subquery()
+    )
+    statement = (
+        select(MonitoringProcess, ProcessLogin, MyMomentLogin.base_url, templates.c.ids)
+        .join(ProcessLogin, ProcessLogin.monitoring_process_id == MonitoringProcess.id)
+        .join(MyMomentLogin, MyMomentLogin.id == ProcessLogin.mymoment_login_id)
+        .join(templates, templates.c.monitoring_process_id == MonitoringProcess.id)
+        .where(MonitoringProcess.id.in_(process_ids), ProcessLogin.next_look_at <= func.now())
+    )
+    return [_watch(process, look, base_url, ids) for process, look, base_url, ids in await session.execute(statement)]
+
+
+def _watch(process: MonitoringProcess, look: ProcessLogin, base_url: str, templates: Sequence[UUID]) -> Watch:
+    query = None
+    if process.tab_filter:
+        query = IndexQuery(process.tab_filter, process.category_filter, process.task_filter)
+    return Watch(
+        process_id=process.id,
+        user_id=process.user_id,
+        provider_id=process.llm_provider_id,
+        login_id=look.mymoment_login_id,
+        base_url=base_url,
+        query=query,
+        search=process.search_filter,
+        state=process.state_filter,
+        limit=process.article_limit,
+        quiet_looks=look.quiet_looks,
+        template_ids=tuple(templates),
+    )
+
+
+async def settle_watches(session: AsyncSession, process_id: UUID, looks: Sequence[tuple[UUID, int, float]]) -> None:
+    """Set when each login is looked at next: (login, quiet looks in a row, seconds until then)."""
+    for login_id, quiet, delay in looks:
+        await session.execute(
+            update(ProcessLogin)
+            .where(tuple_(ProcessLogin.monitoring_process_id, ProcessLogin.mymoment_login_id) == (process_id, login_id))
+            .values(quiet_looks=quiet, next_look_at=work.in_seconds(delay))
+        )

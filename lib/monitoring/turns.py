@@ -1,0 +1,222 @@
+"""The loop of a stage: take an item, attempt it, settle what became of it, until nothing is left."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from lib.database import persistently
+from lib.errors import Permanent, PressroomError, Refused, Transient
+from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
+from lib.monitoring.models import AIComment, Stage
+from lib.monitoring.runtime import progress, runtime
+from lib.monitoring.store import comments, stages
+from lib.work import crashed_too_often
+
+Item = TypeVar("Item")
+
+POLL = 0.5
+LONGEST_SLEEP = 5.0
+# So many failures in a row are the other side's trouble: leave the rest for a later tick.
+TROUBLE = 5
+ERRORS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the comments of one turn. `stop`: further ones would meet the same refusal."""
+
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    error: str | None = None
+    stop: bool = False
+
+
+async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Run `do` while the claims' lease is renewed; settle an expected failure, which is a value from here on.
+
+    An unexpected exception counts as a failed attempt too, so that it cannot repeat for ever, and goes on upwards.
+    """
+    run = runtime()
+    first = claims[0]
+    with run.keeper.keeping(AIComment, first.token, run.settings.item_lease):
+        try:
+            if crashed_too_often(first.attempts, first.failures):
+                return await settle_failure(stage, claims, Permanent("The worker died over this again and again"))
+            return await do()
+        except asyncio.CancelledError:
+            # Where the effect can be had again, the next run need not wait for the lease to expire.
+            if stage != "posting":
+                await asyncio.shield(hand_back(claims))
+            raise
+        except PressroomError as error:
+            return await settle_failure(stage, claims, error)
+        except Exception as error:
+            await settle_failure(stage, claims, Transient(f"Unexpected {type(error).__name__}: {error}"))
+            raise
+
+
+async def settle_failure(stage: Stage, claims: Sequence[Claimed], error: PressroomError) -> Outcome:
+    run = runtime()
+
+    async def write() -> tuple[int, int]:
+        async with run.database.session() as session:
+            return await comments.settle_failed(session, stage, claims, error, run.policy)
+
+    dead, again = await persistently(write)
+    return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
+
+
+async def settle_done(stage: Stage, claims: Sequence[Claimed], **values: object) -> Outcome:
+    run = runtime()
+
+    async def write() -> int:
+        async with run.database.session() as session:
+            return await comments.settle_done(session, stage, claims, **values)
+
+    return Outcome(done=await persistently(write))
+
+
+async def hand_back(claims: Sequence[Claimed]) -> None:
+    """Release what was not begun or may be begun again, when the run is cancelled."""
+    run = runtime()
+    async with run.database.session() as session:
+        await comments.release(session, claims)
+
+
+class Turns(Generic[Item]):
+    """Takes items of one process one by one and works on up to `at_once` of them.
+
+    Goes on while an earlier stage runs for the process, so that what that makes is worked on in the same tick.
+    `slots` bounds the work of several processes together; it is first come, first served, and every process
+    stands in that line once, which makes the shares fair.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        process: ProcessRef,
+        take: Callable[[], Awaitable[Item | Wait | None]],
+        do: Callable[[Item], Awaitable[Outcome]],
+        at_once: int,
+        slots: asyncio.Semaphore | None = None,
+    ) -> None:
+        self._stage = stage
+        self._process = process
+        self._take = take
+        self._do = do
+        self._at_once = at_once
+        self._slots = slots or asyncio.Semaphore(at_once)
+        self._at_work: set[asyncio.Task[None]] = set()
+        self._unexpected: list[Exception] = []
+        self._in_a_row = 0
+        self._stopped = False
+        self._report = StageReport(process.id, process.name)
+
+    async def run(self) -> StageReport:
+        """Raises the first unexpected error, after all other items had their turn."""
+        began = time.monotonic()
+        try:
+            while not self._stopped and await self._turn():
+                pass
+            await self._finish(asyncio.ALL_COMPLETED)
+        finally:
+            for task in self._at_work:
+                task.cancel()
+            await asyncio.gather(*self._at_work, return_exceptions=True)
+        if self._unexpected:
+            raise self._unexpected[0]
+        return replace(self._report, seconds=time.monotonic() - began)
+
+    async def _turn(self) -> bool:
+        """Take and start one item, or wait for one; False when there is nothing left to come."""
+        if len(self._at_work) >= self._at_once:
+            await self._finish(asyncio.FIRST_COMPLETED)
+            return True
+        await self._slots.acquire()
+        item: Item | Wait | None = None
+        try:
+            item = await self._take()
+        finally:
+            if item is None or isinstance(item, Wait):
+                self._slots.release()
+        if isinstance(item, Wait):
+            await self._finish(asyncio.FIRST_COMPLETED, min(item.seconds, LONGEST_SLEEP))
+            return True
+        if item is None:
+            return await self._more_to_come()
+        self._start(item)
+        return True
+
+    def _start(self, item: Item) -> None:
+        task = asyncio.create_task(self._work(item))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def _work(self, item: Item) -> None:
+        try:
+            self._note(await self._do(item))
+        except Exception as error:  # noqa: BLE001 - raised again when the others had their turn
+            self._unexpected.append(error)
+            self._in_trouble()
+        finally:
+            self._slots.release()
+            progress.get().done()
+
+    def _note(self, outcome: Outcome) -> None:
+        have = self._report
+        shown = (outcome.error,) if outcome.error and len(have.errors) < ERRORS_SHOWN else ()
+        self._report = replace(
+            have,
+            done=have.done + outcome.done,
+            failed=have.failed + outcome.failed,
+            retried=have.retried + outcome.retried,
+            errors=have.errors + shown,
+        )
+        if outcome.stop:
+            self._stop(f"stopped early: {outcome.error}")
+        elif outcome.retried:
+            self._in_trouble()
+        else:
+            self._in_a_row = 0
+
+    def _in_trouble(self) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= TROUBLE:
+            self._stop(f"{TROUBLE} failures in a row: the rest waits for a later tick")
+
+    def _stop(self, why: str) -> None:
+        self._stopped = True
+        self._report = replace(self._report, note=why)
+
+    async def _more_to_come(self) -> bool:
+        """Whether to look again: while our own items may come back, or an earlier stage still runs."""
+        run = runtime()
+        async with run.database.session() as session:
+            more = await stages.upstream_runs(session, self._stage, self._process.id)
+        if more:
+            await self._finish(asyncio.FIRST_COMPLETED, POLL)
+            return True
+        if self._at_work:
+            await self._finish(asyncio.FIRST_COMPLETED)
+            return True
+        # The earlier stage may have ended with a last item between our look and that answer.
+        return await self._last_look()
+
+    async def _last_look(self) -> bool:
+        item = await self._take()
+        if item is None:
+            return False
+        if isinstance(item, Wait):
+            return True
+        await self._slots.acquire()
+        self._start(item)
+        return True
+
+    async def _finish(self, when: str, seconds: float | None = None) -> None:
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=seconds, return_when=when)
+        elif seconds is not None:
+            await asyncio.sleep(seconds)
