@@ -1,0 +1,1 @@
+"""Prefect tasks: one external effect each, then one short save."""

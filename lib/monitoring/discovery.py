@@ -87,7 +87,7 @@ async def look(watch: Watch, fetch: FetchIndex) -> Look:
     return Look(watch, matching(index.entries, watch))
 
 
-async def save(process: ProcessRef, looks: Sequence[Look]) -> StageReport:
+async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Look]) -> StageReport:
     """Insert what is new, in one batch, and set when each login is looked at next."""
     run = runtime()
     errors = tuple(look.error for look in looks if look.error)
@@ -103,12 +103,15 @@ async def save(process: ProcessRef, looks: Sequence[Look]) -> StageReport:
                 longest=run.settings.quiet_max,
             )
             plan.append((one.watch.login_id, quiet, delay))
+        without_tab = [watch for watch in watches if watch.query is None]
+        plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
         await stages.settle_watches(session, process.id, plan)
         await comments.count_discovered(session, process.id, len(inserted))
         for _ in errors:
             await comments.count_error(session, "discovery", process.id)
     progress.get().done()
-    return StageReport(process.id, process.name, done=len(inserted), failed=len(errors), errors=errors)
+    note = NO_TAB if without_tab else ""
+    return StageReport(process.id, process.name, done=len(inserted), failed=len(errors), errors=errors, note=note)
 
 
 async def _new_rows(session: Any, run: Runtime, looks: Sequence[Look]) -> tuple[list[dict[str, Any]], dict[UUID, int]]:

@@ -4,11 +4,23 @@ import secrets
 from uuid import UUID
 
 from lib import work
+from lib.errors import Refused
 from lib.monitoring import guard, prompt
 from lib.monitoring.items import CommentToGenerate, Wait
+from lib.monitoring.providers import Provider
 from lib.monitoring.runtime import runtime
-from lib.monitoring.store import comments
+from lib.monitoring.store import comments, processes
 from lib.monitoring.turns import Outcome, attempt, settle_done
+
+
+async def provider_of(process_id: UUID) -> Provider:
+    """The provider that the process uses now. Raises Refused when it has none or it cannot be used."""
+    run = runtime()
+    async with run.database.session() as session:
+        provider_id = await processes.provider_id(session, process_id)
+    if provider_id is None:
+        raise Refused("The process has no provider any more")
+    return await run.providers.provider(provider_id)
 
 
 async def take(process_id: UUID, provider_id: UUID, limit: int) -> CommentToGenerate | Wait | None:

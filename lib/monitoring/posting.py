@@ -12,8 +12,14 @@ from lib.errors import OutcomeUnknown, Permanent, Transient
 from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
-from lib.monitoring.store import comments
+from lib.monitoring.store import comments, stages
 from lib.monitoring.turns import Outcome, attempt, settle_done
+
+
+async def logins_of(process_id: UUID) -> list[UUID]:
+    run = runtime()
+    async with run.database.session() as session:
+        return await stages.posting_logins(session, process_id)
 
 
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:

@@ -23,6 +23,8 @@ class Provider:
     max_tokens: int
     temperature: float | None
     limit: int
+    # Bounds the calls of this run; the claim bounds those of all workers together.
+    slots: asyncio.Semaphore
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,13 @@ class Providers:
         key = self._vault.decrypt(row.api_key_encrypted)
         # The client loads certificates and half a second of modules: not on the event loop.
         llm = await asyncio.to_thread(LLM, row.name, row.base_url, row.model_name, key, llm_limits(self._settings))
+        limit = row.max_concurrency or self._settings.generation_concurrency
         return Provider(
             id=row.id,
             name=row.name,
             llm=llm,
             max_tokens=row.max_tokens or self._settings.llm_max_tokens,
             temperature=row.temperature,
-            limit=row.max_concurrency or self._settings.generation_concurrency,
+            limit=limit,
+            slots=asyncio.Semaphore(limit),
         )

@@ -10,7 +10,7 @@ from lib.database import persistently
 from lib.errors import Permanent, PressroomError, Refused, Transient
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
 from lib.monitoring.models import AIComment, Stage
-from lib.monitoring.runtime import progress, runtime
+from lib.monitoring.runtime import NO_PROGRESS, progress, runtime
 from lib.monitoring.store import comments, stages
 from lib.work import crashed_too_often
 
@@ -118,6 +118,7 @@ class Turns(Generic[Item]):
     async def run(self) -> StageReport:
         """Raises the first unexpected error, after all other items had their turn."""
         began = time.monotonic()
+        await self._tell_how_many()
         try:
             while not self._stopped and await self._turn():
                 pass
@@ -129,6 +130,12 @@ class Turns(Generic[Item]):
         if self._unexpected:
             raise self._unexpected[0]
         return replace(self._report, seconds=time.monotonic() - began)
+
+    async def _tell_how_many(self) -> None:
+        if progress.get() is NO_PROGRESS:
+            return
+        async with runtime().database.session() as session:
+            progress.get().more(await stages.waiting_count(session, self._stage, [self._process.id]))
 
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
@@ -220,3 +227,17 @@ class Turns(Generic[Item]):
             await asyncio.wait(self._at_work, timeout=seconds, return_when=when)
         elif seconds is not None:
             await asyncio.sleep(seconds)
+
+
+def merged(process: ProcessRef, reports: Sequence[StageReport]) -> StageReport:
+    """One report of several about the same process, which ran at the same time."""
+    return StageReport(
+        process.id,
+        process.name,
+        done=sum(report.done for report in reports),
+        failed=sum(report.failed for report in reports),
+        retried=sum(report.retried for report in reports),
+        note="; ".join(dict.fromkeys(report.note for report in reports if report.note)),
+        seconds=max((report.seconds for report in reports), default=0.0),
+        errors=tuple(error for report in reports for error in report.errors)[:ERRORS_SHOWN],
+    )

@@ -68,6 +68,11 @@ async def by_name(session: AsyncSession, user_id: UUID, name: str) -> Monitoring
     return found
 
 
+async def provider_id(session: AsyncSession, process_id: UUID) -> UUID | None:
+    statement = select(MonitoringProcess.llm_provider_id).where(MonitoringProcess.id == process_id)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
 async def parts(session: AsyncSession, process: MonitoringProcess) -> ProcessParts:
     own_logins = select(ProcessLogin.mymoment_login_id).where(ProcessLogin.monitoring_process_id == process.id)
     own_templates = select(ProcessTemplate.prompt_template_id).where(

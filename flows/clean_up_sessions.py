@@ -1,0 +1,11 @@
+"""Every five minutes: end the sites' sessions whose time is over."""
+
+from prefect import flow
+
+from tasks.upkeep import end_expired_sessions
+
+
+@flow(name="clean_up_sessions")
+async def clean_up_sessions() -> int:
+    """Return how many sessions were ended."""
+    return await end_expired_sessions()

@@ -1,0 +1,11 @@
+"""Every minute: stop the processes whose time is over."""
+
+from prefect import flow
+
+from tasks.upkeep import stop_overdue_processes
+
+
+@flow(name="enforce_time_limits")
+async def enforce_time_limits() -> list[str]:
+    """Return the names of the processes that were stopped."""
+    return await stop_overdue_processes()

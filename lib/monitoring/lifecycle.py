@@ -1,0 +1,120 @@
+"""The life of a process: created, running, then stopped, completed or failed."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from lib.database import Database
+from lib.errors import Conflict, Invalid, PressroomError, Transient
+from lib.llm import LLM
+from lib.monitoring.models import LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
+from lib.monitoring.mymoment import MyMoment, throttle_for
+from lib.monitoring.providers import llm_limits
+from lib.monitoring.sites import site_limits
+from lib.monitoring.store import processes
+from lib.monitoring.store.processes import ProcessParts
+from lib.settings import Settings
+from lib.vault import Vault
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the people's side of Pressroom works with: settings, database, vault, and who asks."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    user_id: UUID
+
+
+def missing(process: MonitoringProcess, parts: ProcessParts) -> list[str]:
+    """What the process lacks before it can start; empty when it lacks nothing."""
+    lacks = []
+    if not parts.logins:
+        lacks.append("a login (--login)")
+    lacks += [f"login “{login.name}” is switched off" for login in parts.logins if not login.is_active]
+    if not parts.templates:
+        lacks.append("a template (--template)")
+    lacks += [f"template “{template.name}” is switched off" for template in parts.templates if not template.is_active]
+    if parts.provider is None:
+        lacks.append("a provider (--provider)")
+    elif not parts.provider.is_active:
+        lacks.append(f"provider “{parts.provider.name}” is switched off")
+    if not process.generate_only and not process.tab_filter:
+        lacks.append("a tab (--tab), since it posts")
+    return lacks
+
+
+async def start(desk: Desk, name: str, *, check_credentials: bool = False) -> MonitoringProcess:
+    """Start it from created or stopped.
+
+    Raises Invalid that names everything missing or not working, Conflict when its state or the limit forbids it.
+    """
+    async with desk.database.session() as session:
+        process = await processes.by_name(session, desk.user_id, name)
+        parts = await processes.parts(session, process)
+        running = await processes.running_count(session, desk.user_id)
+    lacks = missing(process, parts)
+    if check_credentials:
+        lacks += await refusals(desk, parts)
+    if lacks:
+        raise Invalid(f"The process “{name}” cannot start; it needs: " + "; ".join(lacks))
+    if running >= desk.settings.max_processes and process.status != "running":
+        raise Conflict(f"{running} processes are running, which is the limit (PRESSROOM_MAX_PROCESSES)")
+    async with desk.database.session() as session:
+        if not await processes.start(session, process.id):
+            raise Conflict(f"The process “{name}” is {process.status}; only one that is created or stopped can start")
+        return await processes.by_name(session, desk.user_id, name)
+
+
+async def refusals(desk: Desk, parts: ProcessParts) -> list[str]:
+    """Log in with every login and ask the model for one token; what does not work, in words."""
+    checks = [test_login(desk, login) for login in parts.logins]
+    if parts.provider is not None:
+        checks.append(test_provider(desk, parts.provider))
+    results = await asyncio.gather(*checks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, PressroomError):
+            raise result
+    return [str(result) for result in results if isinstance(result, PressroomError)]
+
+
+async def test_login(desk: Desk, login: MyMomentLogin) -> None:
+    """Log in for real, once. Raises what the log-in raises."""
+    have = desk.settings
+    throttle = throttle_for(login.base_url, have.site_requests_per_second, have.site_burst)
+    async with MyMoment(login.base_url, site_limits(have), throttle=throttle) as site:
+        await site.log_in(desk.vault.decrypt(login.username_encrypted), desk.vault.decrypt(login.password_encrypted))
+
+
+async def test_provider(desk: Desk, provider: LLMProviderConfiguration) -> None:
+    """Ask for one token. Raises what the call raises; an answer without text is none of its business."""
+    key = desk.vault.decrypt(provider.api_key_encrypted)
+    llm = LLM(provider.name, provider.base_url, provider.model_name, key, llm_limits(desk.settings))
+    try:
+        await llm.complete("Answer with one word.", "Hello", max_tokens=1, temperature=None)
+    except Transient as error:
+        if "is empty" not in str(error):
+            raise
+    finally:
+        await llm.aclose()
+
+
+async def stop(desk: Desk, name: str, *, completed: bool = False) -> MonitoringProcess:
+    """End it, and return when nothing more can be posted for it. Stopping what does not run is no error.
+
+    Raises Transient when a worker still holds a post after that post's lease should have ended.
+    """
+    async with desk.database.session() as session:
+        process = await processes.by_name(session, desk.user_id, name)
+        await processes.end(session, process.id, "completed" if completed else "stopped", "user")
+    deadline = time.monotonic() + desk.settings.item_lease + desk.settings.stage_lease
+    while True:
+        async with desk.database.session() as session:
+            held = await processes.posts_in_work(session, process.id)
+            if not held:
+                return await processes.by_name(session, desk.user_id, name)
+        if time.monotonic() > deadline:
+            raise Transient(f"The process “{name}” is stopped, but a post of it has not ended yet; ask again")
+        await asyncio.sleep(0.2)
