@@ -1,0 +1,1 @@
+"""Faults on demand, decided in one place around the routes."""

@@ -1,0 +1,1 @@
+"""A language model on the OpenAI wire: a scripted one and a small real one."""

@@ -1,0 +1,1 @@
+"""The writing platform: its log-in, index, articles and comments."""
