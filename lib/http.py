@@ -44,6 +44,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         request.extensions = {**request.extensions, "sni_hostname": host}
         response = await self._inner.handle_async_request(request)
         request.url = request.url.copy_with(host=host)
+        if "location" in response.headers:
+            # As browsers read it: a backslash in an address is a slash.
+            response.headers["location"] = response.headers["location"].replace("\\", "/")
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise Permanent(f"{host} sent a compressed answer that was not asked for")

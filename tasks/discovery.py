@@ -8,8 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.monitoring import discovery
-from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
-from lib.monitoring.pages import Index
+from lib.monitoring.discovery import Look
+from lib.monitoring.items import ProcessRef, StageReport, Watch
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import stages
 from tasks.items import as_item_run
@@ -25,15 +25,14 @@ async def read_watches(processes: Sequence[ProcessRef]) -> Mapping[UUID, tuple[W
     return {process.id: tuple(w for w in found if w.process_id == process.id) for process in processes}
 
 
-@task(task_run_name="index of tab {query.tab}", cache_policy=NO_CACHE)
-async def fetch_index(login_id: UUID, query: IndexQuery) -> Index:
-    return await discovery.fetch_index(login_id, query)
+@task(task_run_name="look at tab {watch.query.tab}", cache_policy=NO_CACHE)
+async def look_at_index(watch: Watch) -> Look:
+    return await discovery.look(watch)
 
 
 @task(cache_policy=NO_CACHE)
 async def discover_process(process: ProcessRef, watches: tuple[Watch, ...]) -> StageReport:
     """Look at the index with each login that is due, and save what is new in one batch."""
-    fetch = as_item_run(fetch_index)
-    with_tab = [watch for watch in watches if watch.query is not None]
-    looks = await asyncio.gather(*(discovery.look(watch, fetch) for watch in with_tab))
+    look = as_item_run(look_at_index)
+    looks = await asyncio.gather(*(look(watch) for watch in watches if watch.query is not None))
     return await discovery.save(process, watches, looks)

@@ -1,12 +1,12 @@
 """Stage one: which articles of a site's index get a comment."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from lib.errors import PressroomError
-from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
+from lib.errors import Invalid, PressroomError
+from lib.monitoring.items import ProcessRef, StageReport, Watch
 from lib.monitoring.pages import Index, IndexEntry
 from lib.monitoring.runtime import Runtime, progress, runtime
 from lib.monitoring.store import comments, stages
@@ -64,24 +64,21 @@ class Look:
     error: str | None = None
 
 
-FetchIndex = Callable[[UUID, IndexQuery], Awaitable[Index]]
+async def look(watch: Watch) -> Look:
+    """Look at the index that the process watches with this login. An expected failure is a value.
 
-
-async def fetch_index(login_id: UUID, query: IndexQuery) -> Index:
-    """One request for all processes of the run that ask for the same."""
+    One request serves all processes of the run that ask for the same.
+    """
+    query = watch.query
+    if query is None:
+        raise Invalid(NO_TAB)
     run = runtime()
 
     async def ask() -> Index:
-        return await run.sites.use(login_id, lambda site: site.index(query.tab, query.category, query.task))
+        return await run.sites.use(watch.login_id, lambda site: site.index(query.tab, query.category, query.task))
 
-    return await run.shared.get(("index", login_id, query), ask)
-
-
-async def look(watch: Watch, fetch: FetchIndex) -> Look:
-    """Look at the index that the process watches with this login. An expected failure is a value."""
-    assert watch.query is not None  # noqa: S101 - the caller leaves out processes without a tab
     try:
-        index = await fetch(watch.login_id, watch.query)
+        index = await run.shared.get(("index", watch.login_id, query), ask)
     except PressroomError as error:
         return Look(watch, error=str(error))
     return Look(watch, matching(index.entries, watch))

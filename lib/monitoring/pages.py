@@ -1,9 +1,8 @@
 """The site's pages as values. Pure: text in, frozen dataclasses out, and `Permanent` for what is no such page."""
 
-import html as entities
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 # A page beyond these would hold the event loop for seconds; the site's own are a hundredth of it.
 MAX_CHARS = 6_000_000
-MAX_TAGS = 60_000
+MAX_TAGS = 100_000
 MAX_LINE = 500
 
 STATES = ("entwurf", "lehrpersonenkontrolle", "publiziert")
@@ -105,25 +104,24 @@ def read_index(html: str, tab_id: str) -> Index:
 
 def read_article(html: str) -> ArticlePage:
     """An article's page; Permanent if it is none."""
-    soup = _soup(html)
-    title, author = _title_and_author(soup)
-    facts = _facts(soup)
-    content, raw_html = _body(soup)
-    form = next(_outside_texts(soup.select("form#comment-create")), None)
+    tags = list(_site_tags(_soup(html)))
+    title, author = _title_and_author(tags)
+    facts = _facts(tags)
+    content, raw_html = _body(tags)
+    form = next((tag for tag in tags if tag.name == "form" and tag.get("id") == "comment-create"), None)
     if not content and not (title and (facts or form)):
         raise Permanent("The page holds no article: neither a title with its details nor a text")
-    dated = (heading for heading in _outside_texts(soup.find_all("h6")) if not heading.find_parent(class_="comment"))
     return ArticlePage(
         title=title,
         author=author,
-        edited_at=next(filter(None, (parse_german_date(_line(heading)) for heading in dated)), None),
+        edited_at=_date_in([tag for tag in tags if tag.name == "h6" and not _is_within(tag, "comment")]),
         category=facts.get("kategorie", ""),
         task=facts.get("aufgabe", ""),
         likes=_number(facts.get("likes", "")),
         views=_number(facts.get("views", "")),
         content=content,
         raw_html=raw_html,
-        comments=tuple(_comment(card) for card in _outside_texts(soup.select(".comment .card"))),
+        comments=tuple(_comment(tag) for tag in tags if _has_class(tag, "card") and _is_within(tag, "comment")),
         csrf_token=_token(form) if form else None,
     )
 
@@ -184,7 +182,9 @@ def _zurich() -> ZoneInfo:
 # PostgreSQL refuses NUL and lone surrogates; the rest of them nobody wrote on purpose.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _BLANKS = re.compile(r"[ \t\n\u00a0]+")
-_BLOCK_TAGS = ("p", "div", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "tr", "table")
+BLOCK_TAGS = frozenset(
+    ("p", "div", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "tr", "table")
+)
 # Stand for a paragraph's edge and a <br> while a tree becomes text; `clean` has left none of them in it.
 _EDGE, _BREAK = "\x1e", "\x1f"
 
@@ -199,15 +199,24 @@ def _line(tag: "Tag") -> str:
 
 
 def _paragraphs(tag: "Tag") -> str:
-    """The text of a tag, a blank line between blocks and a newline at each <br>. Changes the tree."""
-    for line_break in tag.find_all("br"):
-        line_break.replace_with(_BREAK)
-    for block in tag.find_all(_BLOCK_TAGS):
-        block.insert_before(_EDGE)
-        block.insert_after(_EDGE)
-    blocks = (_BLANKS.sub(" ", block) for block in tag.get_text().split(_EDGE))
+    """The text of a tag, a blank line between blocks and a newline at each <br>."""
+    blocks = (_BLANKS.sub(" ", block) for block in "".join(_pieces(tag)).split(_EDGE))
     lines = ("\n".join(clean(line).strip() for line in block.split(_BREAK)).strip() for block in blocks)
     return "\n\n".join(filter(None, lines))
+
+
+def _pieces(root: "Tag") -> "Iterator[str]":
+    from bs4.element import NavigableString, Tag  # noqa: PLC0415
+
+    waiting: list[object] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Tag):
+            edge = [_EDGE] if node.name in BLOCK_TAGS else [_BREAK] if node.name == "br" else []
+            waiting += [*edge, *reversed(node.contents)]
+            yield from edge
+        elif type(node) in (NavigableString, str):  # comments and scripts are subclasses
+            yield str(node)
 
 
 # Trees
@@ -239,9 +248,28 @@ def _forms() -> "SoupStrainer":
     return SoupStrainer("form")
 
 
-def _outside_texts(tags: "Iterable[Tag]") -> "Iterator[Tag]":
-    """Only what the site made: a pupil's rich text may imitate a comment, a form or a heading."""
-    return (tag for tag in tags if not tag.find_parent(class_=["highlight-target", "card-text"]))
+def _site_tags(root: "Tag") -> "Iterator[Tag]":
+    """What the site made, in order: not what is in a text, since rich text may imitate a comment or a form."""
+    from bs4 import Tag  # noqa: PLC0415
+
+    waiting = [root]
+    while waiting:
+        tag = waiting.pop()
+        yield tag
+        if not _has_class(tag, "highlight-target") and not _has_class(tag, "card-text"):
+            waiting += [child for child in reversed(tag.contents) if isinstance(child, Tag)]
+
+
+def _has_class(tag: "Tag", name: str) -> bool:
+    return name in (tag.attrs.get("class") or ())
+
+
+def _is_within(tag: "Tag", name: str) -> bool:
+    return any(_has_class(parent, name) for parent in tag.parents)
+
+
+def _date_in(tags: "Iterable[Tag]") -> datetime | None:
+    return next(filter(None, (parse_german_date(_line(tag)) for tag in tags)), None)
 
 
 def _token(form: "Tag") -> str | None:
@@ -308,18 +336,17 @@ def _card(article_id: str, link: "Tag") -> IndexEntry:
 # The article
 
 
-def _title_and_author(soup: "BeautifulSoup") -> tuple[str, str]:
-    heading = next(_outside_texts(soup.find_all("h1")), None)
-    line = _line(heading) if heading else ""
+def _title_and_author(tags: "list[Tag]") -> tuple[str, str]:
+    line = next((_line(tag) for tag in tags if tag.name == "h1"), "")
     title, by, author = line.rpartition(" von ")
     return (title, author) if by else (line, "")
 
 
-def _facts(soup: "BeautifulSoup") -> dict[str, str]:
+def _facts(tags: "list[Tag]") -> dict[str, str]:
     facts: dict[str, str] = {}
-    for item in _outside_texts(soup.select("li.list-group-item")):
-        name, colon, value = _line(item).partition(":")
-        if colon:
+    for item in tags:
+        if item.name == "li" and _has_class(item, "list-group-item"):
+            name, _, value = _line(item).partition(":")
             facts.setdefault(name.strip().lower(), value.strip())
     return facts
 
@@ -329,61 +356,29 @@ def _number(text: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _body(soup: "BeautifulSoup") -> tuple[str, str]:
+def _body(tags: "list[Tag]") -> tuple[str, str]:
     """The article as text and as HTML; the text-to-speech field stands in where nothing else holds it."""
-    targets = soup.select(".article .highlight-target")
-    bodies = [target for target in targets if not target.find_parent(class_="highlight-target")]
-    fallback = soup.select_one("textarea#text-to-speech")
-    if not any(body.find("p") for body in bodies) and fallback is not None:
-        text = clean(fallback.get_text()).strip()
+    bodies = [tag for tag in tags if _has_class(tag, "highlight-target") and _is_within(tag, "article")]
+    spoken = next((tag for tag in tags if tag.name == "textarea" and tag.get("id") == "text-to-speech"), None)
+    if spoken is not None and not any(body.find("p") for body in bodies):
+        text = clean(spoken.get_text()).strip()
         if text:
-            return text, clean(fallback.decode_contents()).strip()
+            return text, clean(spoken.decode_contents()).strip()
     raw_html = "\n".join(clean(body.decode_contents()).strip() for body in bodies)
     return "\n\n".join(filter(None, map(_paragraphs, bodies))), raw_html
-
-
-def _comment(card: "Tag") -> SiteComment:
-    links = (link for link in card.find_all("a", href=_COMMENT_LINK) if not link.find_parent(class_="card-text"))
-    own = next((_COMMENT_LINK.match(str(link.get("href"))) for link in links), None)
-    author = card.select_one("h5.card-title")
-    dated = next((heading for heading in card.find_all("h6") if not heading.find_parent(class_="card-text")), None)
-    return SiteComment(
-        id=own[1] if own else None,
-        author=_line(author).removeprefix("von ").strip() if author else "",
-        text="\n\n".join(filter(None, (_paragraphs(text) for text in card.select(".card-text")))),
-        posted_at=parse_german_date(_line(dated)) if dated else None,
-    )
 
 
 _COMMENT_LINK = re.compile(r"^(?:https?://[^/]+)?/comment/([0-9]{1,18})/?(?:[?#]|$)")
 
 
-# Our own comments
-
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*>")
-
-
-def comparable(text: str) -> str:
-    """A comment's text as it looks on a page, however the site stored it: no tags, entities or spacing; NFC."""
-    plain = _TAG.sub(lambda tag: " " if tag[2].lower() in (*_BLOCK_TAGS, "br") else "", entities.unescape(text))
-    return " ".join(clean(unicodedata.normalize("NFC", plain)).split())
-
-
-def find_own(
-    comments: Iterable[SiteComment], text: str, exclude_ids: Collection[str] = (), *, without_id: bool = True
-) -> SiteComment | None:
-    """The first comment that reads like ours and has an id that is not another's of ours.
-
-    `without_id`: accept one whose id the page does not show, if there is no other. It may be somebody else's with
-    the same words, so leave it out where two logins could have posted the same text.
-    """
-    wanted = comparable(text)
-    same = [comment for comment in comments if comparable(comment.text) == wanted]
-    ours = (comment for comment in same if comment.id is not None and comment.id not in exclude_ids)
-    unsigned = (comment for comment in same if comment.id is None and without_id)
-    return next(ours, None) or next(unsigned, None)
-
-
-def placeholder_id(article_id: str, posted_at: datetime, comment_id: object) -> str:
-    """Stands for a comment's id where the page shows none: article, Unix time, first 8 of our own UUID."""
-    return f"{article_id}-{int(posted_at.timestamp())}-{str(comment_id)[:8]}"
+def _comment(card: "Tag") -> SiteComment:
+    tags = list(_site_tags(card))
+    links = (_COMMENT_LINK.match(str(tag.get("href") or "")) for tag in tags if tag.name == "a")
+    author = next((_line(tag) for tag in tags if tag.name == "h5" and _has_class(tag, "card-title")), "")
+    own = next(filter(None, links), None)
+    return SiteComment(
+        id=own[1] if own else None,
+        author=author.removeprefix("von ").strip(),
+        text="\n\n".join(filter(None, (_paragraphs(tag) for tag in tags if _has_class(tag, "card-text")))),
+        posted_at=_date_in([tag for tag in tags if tag.name == "h6"]),
+    )

@@ -14,10 +14,14 @@ from lib.errors import Conflict, NotFound
 from lib.monitoring.models import (
     AIComment,
     LLMProviderConfiguration,
+    MonitoringProcess,
     MyMomentLogin,
+    ProcessLogin,
+    ProcessTemplate,
     PromptTemplate,
     User,
 )
+from lib.monitoring.store import logins
 
 Owned = TypeVar("Owned", MyMomentLogin, LLMProviderConfiguration, PromptTemplate)
 
@@ -105,6 +109,45 @@ async def wake_waiting(session: AsyncSession, *, login_id: UUID | None = None, p
             .where(MyMomentLogin.id == login_id)
             .values(next_login_at=None, failed_logins=0, error_message=None)
         )
+
+
+async def used_by(session: AsyncSession, row: Owned) -> list[str]:
+    """The names of the processes that refer to it."""
+    match row:
+        case MyMomentLogin():
+            mine = MonitoringProcess.id.in_(
+                select(ProcessLogin.monitoring_process_id).where(ProcessLogin.mymoment_login_id == row.id)
+            )
+        case PromptTemplate():
+            mine = MonitoringProcess.id.in_(
+                select(ProcessTemplate.monitoring_process_id).where(ProcessTemplate.prompt_template_id == row.id)
+            )
+        case _:
+            mine = MonitoringProcess.llm_provider_id == row.id
+    return list(await session.scalars(select(MonitoringProcess.name).where(mine).order_by(MonitoringProcess.name)))
+
+
+async def free_account(session: AsyncSession, login: MyMomentLogin) -> None:
+    """Before a login becomes another account: raise Conflict while the present one is needed, and end its session.
+
+    Only the account that sent a comment can read back whether it arrived.
+    """
+    await session.execute(select(MyMomentLogin.id).where(MyMomentLogin.id == login.id).with_for_update())
+    own = select(ProcessLogin.monitoring_process_id).where(ProcessLogin.mymoment_login_id == login.id)
+    running = await session.scalars(
+        select(MonitoringProcess.name).where(MonitoringProcess.id.in_(own), MonitoringProcess.status == "running")
+    )
+    if names := ", ".join(f"“{name}”" for name in running):
+        raise Conflict(f"The login “{login.name}” is used by a running process ({names}); stop it first")
+    mine = AIComment.mymoment_login_id == login.id
+    unsure = or_(AIComment.post_sent_at.is_not(None), work.held(AIComment))
+    number = await session.scalar(select(func.count()).where(mine, AIComment.status != "posted", unsure))
+    if number:
+        raise Conflict(
+            f"{number} comments of the login “{login.name}” were sent and only its present account can tell whether "
+            "they arrived; add another login instead"
+        )
+    await logins.end_session(session, login.id)
 
 
 SECRETS: tuple[tuple[type[Any], str], ...] = (

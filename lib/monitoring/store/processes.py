@@ -173,6 +173,48 @@ async def pipeline_status(session: AsyncSession, process_id: UUID) -> dict[str, 
     return counts | {"total": sum(counts.values()) - counts["rejected"]}
 
 
+async def pipeline_statuses(session: AsyncSession, user_id: UUID) -> dict[UUID, dict[str, int]]:
+    """Comments by status of every process of the user, in one query; `undecided` are generated and wait for a person."""
+    undecided = func.count().filter(and_(AIComment.approval.is_(None), AIComment.status == "generated"))
+    statement = (
+        select(AIComment.monitoring_process_id, AIComment.status, func.count(), undecided)
+        .where(AIComment.user_id == user_id)
+        .group_by(AIComment.monitoring_process_id, AIComment.status)
+    )
+    found: dict[UUID, dict[str, int]] = {}
+    for process_id, status, number, open_ones in await session.execute(statement):
+        counts = found.setdefault(process_id, {"undecided": 0})
+        counts[status] = number
+        counts["undecided"] += open_ones
+    return found
+
+
+async def replace_parts(
+    session: AsyncSession,
+    process: MonitoringProcess,
+    login_ids: Sequence[UUID] | None,
+    template_ids: Sequence[UUID] | None,
+) -> None:
+    """Give a process other logins or templates; None leaves them. Its comments keep theirs."""
+    key = {"monitoring_process_id": process.id}
+    if login_ids is not None:
+        await session.execute(delete(ProcessLogin).where(ProcessLogin.monitoring_process_id == process.id))
+        await session.execute(insert(ProcessLogin), [{**key, "mymoment_login_id": id_} for id_ in login_ids])
+    if template_ids is not None:
+        await session.execute(delete(ProcessTemplate).where(ProcessTemplate.monitoring_process_id == process.id))
+        await session.execute(insert(ProcessTemplate), [{**key, "prompt_template_id": id_} for id_ in template_ids])
+
+
+async def at_rest(session: AsyncSession, process_id: UUID) -> MonitoringProcess:
+    """The process, locked against a start. Raise Conflict while it runs."""
+    process = (
+        await session.scalars(select(MonitoringProcess).where(MonitoringProcess.id == process_id).with_for_update())
+    ).one()
+    if process.status == "running":
+        raise Conflict(f"The process “{process.name}” is running; stop it first")
+    return process
+
+
 async def stage_rows(session: AsyncSession, process_id: UUID) -> Sequence[ProcessStage]:
     statement = select(ProcessStage).where(ProcessStage.monitoring_process_id == process_id)
     rows = {row.stage: row for row in await session.scalars(statement)}

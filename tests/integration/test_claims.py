@@ -1,0 +1,319 @@
+"""The claim engine, with two and more claimants in any interleaving, on a real PostgreSQL."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lib import work
+from lib.database import Database
+from lib.errors import Permanent, Transient
+from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, Wait
+from lib.monitoring.models import AIComment, ProcessStage
+from lib.monitoring.store import comments, stages
+from lib.settings import Settings
+from lib.work import LeaseKeeper, Policy
+from tests.world import World
+
+POLICY = Policy(max_attempts=3, base=0.001, cap=0.001, refused=0.001, unknown=0.001)
+LEASE = 60.0
+
+
+@pytest.fixture
+async def world(settings: Settings, database: Database) -> World:
+    return World(settings, database)
+
+
+async def claim_one(
+    database: Database, process_id: UUID, provider_id: UUID, limit: int = 100
+) -> CommentToGenerate | None:
+    async with database.session() as session:
+        taken = await comments.claim_generation(session, process_id, provider_id, limit, work.new_id(), LEASE)
+    assert not isinstance(taken, Wait)
+    return taken
+
+
+async def test_many_claimants_at_once_take_every_item_exactly_once(world: World) -> None:
+    process_id = await world.process()
+    ids = await world.comments(process_id, 40, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+
+    async def claimant() -> list[UUID]:
+        mine = []
+        while (taken := await claim_one(world.database, process_id, provider_id)) is not None:
+            mine.append(taken.claim.id)
+        return mine
+
+    taken = await asyncio.gather(*(claimant() for _ in range(5)))
+    assert Counter(id_ for mine in taken for id_ in mine) == Counter(ids)
+
+
+async def test_an_expired_lease_is_taken_over_and_the_late_owner_settles_nothing(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 1, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+    first = await claim_one(world.database, process_id, provider_id)
+    assert first is not None
+    assert await claim_one(world.database, process_id, provider_id) is None
+    await world.expire_leases()
+    second = await claim_one(world.database, process_id, provider_id)
+    assert second is not None
+    assert second.claim.attempts == 2
+    async with world.database.session() as session:
+        late = await comments.settle_done(session, "generation", [first.claim], status="generated", comment_content="a")
+    async with world.database.session() as session:
+        ours = await comments.settle_done(
+            session, "generation", [second.claim], status="generated", comment_content="b"
+        )
+    assert (late, ours) == (0, 1)
+    [row] = await world.all_comments()
+    assert (row.status, row.comment_content, row.attempts) == ("generated", "b", 0)
+    assert (await world.get_process(process_id)).comments_generated == 1
+
+
+async def test_a_kept_lease_does_not_expire_and_a_lost_one_is_noticed(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 2, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+    kept = await claim_one(world.database, process_id, provider_id)
+    lost = await claim_one(world.database, process_id, provider_id)
+    assert kept
+    assert lost
+    keeper = LeaseKeeper(world.database)
+    with keeper.keeping(AIComment, kept.claim.token, LEASE), keeper.keeping(AIComment, lost.claim.token, LEASE):
+        async with world.database.session() as session:
+            await session.execute(
+                text("UPDATE ai_comments SET claim_token = gen_random_uuid() WHERE id = :id"), {"id": lost.claim.id}
+            )
+            await session.execute(
+                text("UPDATE ai_comments SET lease_expires_at = now() + interval '1 second' WHERE id = :id"),
+                {"id": kept.claim.id},
+            )
+        async with keeper.running(beat=0.05):
+            await asyncio.sleep(0.3)
+    assert keeper.lost == {lost.claim.token}
+    async with world.database.session() as session:
+        left = await session.scalar(
+            text("SELECT extract(epoch FROM lease_expires_at - now()) FROM ai_comments WHERE id = :id"),
+            {"id": kept.claim.id},
+        )
+    assert left > LEASE / 2
+
+
+async def test_no_more_than_the_providers_limit_is_in_work_in_all_workers_together(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 10, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+
+    async def claimant() -> object:
+        async with world.database.session() as session:
+            return await comments.claim_generation(session, process_id, provider_id, 3, work.new_id(), LEASE)
+
+    taken = await asyncio.gather(*(claimant() for _ in range(5)))
+    assert sum(isinstance(one, CommentToGenerate) for one in taken) == 3
+    assert sum(isinstance(one, Wait) for one in taken) == 2
+
+
+async def test_one_login_posts_one_comment_at_a_time_whoever_asks(world: World) -> None:
+    login = await world.login()
+    one = await world.process("one", logins=[login])
+    two = await world.process("two", logins=[login])
+    await world.comments(one, 5, status="generated", comment_content="text")
+    await world.comments(two, 5, status="generated", comment_content="text")
+
+    async def claimant(process_id: UUID) -> object:
+        async with world.database.session() as session:
+            return await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+
+    taken = await asyncio.gather(*(claimant(process) for process in (one, two, one, two)))
+    assert sum(isinstance(one, CommentToPost) for one in taken) == 1
+    assert sum(isinstance(one, Wait) for one in taken) == 3
+
+
+async def test_the_pause_between_posts_of_a_login_holds_across_workers(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 2, status="generated", comment_content="text")
+    async with world.database.session() as session:
+        [login] = await stages.posting_logins(session, process_id)
+        first = await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+    assert isinstance(first, CommentToPost)
+    async with world.database.session() as session:
+        await comments.release_login(session, first.claim.token, 30)
+    async with world.database.session() as session:
+        second = await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+    assert isinstance(second, Wait)
+    assert 25 < second.seconds <= 30
+
+
+async def test_a_failure_returns_later_three_times_and_then_is_dead_with_its_reason(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 1, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+    for number in range(1, 4):
+        taken = await claim_one(world.database, process_id, provider_id)
+        assert taken is not None
+        async with world.database.session() as session:
+            settled = await comments.settle_failed(session, "generation", [taken.claim], Transient("slow"), POLICY)
+        assert settled == ((0, 1) if number < 3 else (1, 0))
+        await world.look_again()
+    [row] = await world.all_comments()
+    assert (row.status, row.failed_from, row.error_message, row.retry_count) == ("failed", "prepared", "slow", 3)
+    assert (await world.get_process(process_id)).errors_encountered_in_generation == 3
+
+
+async def test_a_stage_that_runs_is_skipped_and_a_dead_one_is_taken_over(world: World) -> None:
+    process_id = await world.process()
+
+    async def claim() -> list[str | None]:
+        async with world.database.session() as session:
+            found = await stages.claim_stages(session, "discovery", None, work.new_id(), LEASE, None)
+        return [process.skipped for process in found]
+
+    assert await claim() == [None]
+    assert await claim() == ["this stage is still running"]
+    await world.expire_leases()
+    assert await claim() == [None]
+    async with world.database.session() as session:
+        row = await session.get(ProcessStage, (process_id, "discovery"))
+        assert row is not None
+        assert row.last_started_at is not None
+
+
+@dataclass
+class Claimant:
+    """One worker: at most one open transaction, and the claims that it believes to hold."""
+
+    database: Database
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    session: AsyncSession | None = None
+    pending: list[ArticleToPrepare] = field(default_factory=list)
+    holding: list[ArticleToPrepare] = field(default_factory=list)
+
+    async def begin_claim(self, process_id: UUID) -> None:
+        """Claim in a transaction that stays open."""
+        if self.session is None:
+            self.session = await self.stack.enter_async_context(AsyncSession(self.database.engine))
+        taken = await comments.claim_article(self.session, process_id, work.new_id(), LEASE)
+        self.pending += [taken] if taken else []
+
+    async def end(self, *, commit: bool) -> None:
+        if self.session is None:
+            return
+        await (self.session.commit() if commit else self.session.rollback())
+        await self.session.close()
+        self.session = None
+        self.holding += self.pending if commit else []
+        self.pending = []
+
+
+# What can happen, to whom: any worker claims, commits, rolls back, settles, fails or dies; leases expire.
+STEPS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["claim", "commit", "rollback", "settle", "fail", "die", "expire"])),
+    min_size=4,
+    max_size=30,
+)
+
+
+@hypothesis_settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.generate, Phase.shrink],
+)
+@given(steps=STEPS)
+def test_in_any_interleaving_every_item_is_settled_once_and_never_held_twice(
+    database_url: str, settings: Settings, steps: list[tuple[int, str]]
+) -> None:
+    asyncio.run(_interleave(settings, database_url, steps))
+
+
+async def _interleave(settings: Settings, url: str, steps: list[tuple[int, str]]) -> None:
+    async with Database(url) as database:
+        world = World(settings, database)
+        async with database.session() as session:
+            await session.execute(text("TRUNCATE users CASCADE"))
+        process_id = await world.process()
+        await world.comments(process_id, 3)
+        settled: Counter[UUID] = Counter()
+        workers = [Claimant(database) for _ in range(3)]
+        for number, step in steps:
+            await _step(world, process_id, workers, number, step, settled)
+            await _never_held_twice(world, workers)
+        for worker in workers:
+            await worker.end(commit=True)
+        rows = await world.all_comments()
+        for row in rows:
+            assert settled[row.id] == (1 if row.status == "prepared" else 0)
+        assert (await world.get_process(process_id)).articles_prepared == sum(settled.values())
+        # Nothing is lost: whatever was not settled or given up can be taken again.
+        await world.expire_leases()
+        await world.look_again()
+        left = [row for row in rows if row.status == "discovered"]
+        for _ in left:
+            async with database.session() as session:
+                assert await comments.claim_article(session, process_id, work.new_id(), LEASE) is not None
+
+
+async def _step(
+    world: World, process_id: UUID, workers: list[Claimant], number: int, step: str, settled: Counter[UUID]
+) -> None:
+    worker = workers[number]
+    match step:
+        case "claim":
+            await worker.begin_claim(process_id)
+        case "commit" | "rollback":
+            await worker.end(commit=step == "commit")
+        case "die":
+            await worker.end(commit=False)
+            worker.holding = []
+        case "expire":
+            # Not while somebody's transaction holds the rows: expiry is the passing of time, which locks nothing.
+            if not worker.pending:
+                await _expire_unlocked(world)
+        case "settle" | "fail" if worker.holding:
+            item = worker.holding.pop(0)
+            await _make_way(workers, item)
+            async with world.database.session() as session:
+                if step == "settle":
+                    kept = await comments.settle_done(session, "preparation", item.comments, status="prepared")
+                    settled.update({item.comments[0].id: kept})
+                else:
+                    await comments.settle_failed(session, "preparation", item.comments, Permanent("gone"), POLICY)
+
+
+async def _make_way(workers: list[Claimant], item: ArticleToPrepare) -> None:
+    """A settle waits for a takeover that is not committed yet; with one event loop somebody has to commit it."""
+    for worker in workers:
+        if any(pending.comments[0].id == item.comments[0].id for pending in worker.pending):
+            await worker.end(commit=True)
+
+
+async def _expire_unlocked(world: World) -> None:
+    async with world.database.session() as session:
+        await session.execute(
+            text(
+                "UPDATE ai_comments SET lease_expires_at = now() - interval '1 second' WHERE id IN"
+                " (SELECT id FROM ai_comments WHERE claim_token IS NOT NULL FOR UPDATE SKIP LOCKED)"
+            )
+        )
+
+
+async def _never_held_twice(world: World, workers: list[Claimant]) -> None:
+    """At most one worker's token is the one in the table."""
+    tokens = {row.id: row.claim_token for row in await world.all_comments()}
+    for item_id, token in tokens.items():
+        owners = [w for w in workers for item in w.holding if item.token == token and item.comments[0].id == item_id]
+        assert len(owners) <= 1
