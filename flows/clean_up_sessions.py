@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from tasks.upkeep import end_expired_sessions
-
 
 @flow(name="clean_up_sessions")
 async def clean_up_sessions() -> int:
     """Return how many sessions were ended."""
+    from tasks.upkeep import end_expired_sessions
+
     return await end_expired_sessions()

@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from tasks.upkeep import delete_old_comments, delete_old_sessions
-
 
 @flow(name="delete_old_records")
 async def delete_old_records() -> dict[str, int]:
     """Return how many sessions and comments were deleted."""
+    from tasks.upkeep import delete_old_comments, delete_old_sessions
+
     return {"sessions": await delete_old_sessions(), "comments": await delete_old_comments()}

@@ -5,13 +5,14 @@ from uuid import UUID
 from prefect import flow
 
 from lib.monitoring.items import TickReport
-from tasks.discovery import discover_process, read_watches
-from tasks.tick import tick
 
 
 @flow(name="discover_articles")
 async def discover_articles(process_id: UUID | None = None) -> TickReport:
     """For every running process, or the one named, look at the indexes whose turn it is."""
+    from tasks.discovery import discover_process, read_watches
+    from tasks.tick import tick
+
     async with tick("discovery", process_id) as this:
         watches = await read_watches(this.processes)
         await this.each(discover_process, lambda process: watches[process.id])

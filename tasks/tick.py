@@ -14,8 +14,9 @@ from prefect.runtime import flow_run
 from lib import work
 from lib.database import persistently
 from lib.monitoring.items import ProcessRef, StageReport, TickReport
-from lib.monitoring.models import ProcessStage, Stage
+from lib.monitoring.models import ProcessStage
 from lib.monitoring.runtime import Runtime, opened
+from lib.monitoring.stages import Stage
 from lib.monitoring.store import stages
 
 StageTask = Task[..., Any]

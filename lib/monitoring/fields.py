@@ -17,9 +17,9 @@ _ALLOWED = {"\u200d"}  # joins two emoji into one
 _TEXT_BREAKS = {"\n", "\r", "\t"}
 
 
-def name(text: str, what: str) -> str:
-    """One line that people read and type: “a name of a login” is what `what` says."""
-    return _line(text, what, NAME_CHARS)
+def name(text: str, what: str, longest: int = NAME_CHARS) -> str:
+    """One line that people read and type, without invisible characters."""
+    return _line(text, what, longest)
 
 
 def word(text: str | None, what: str, longest: int = WORD_CHARS) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from lib.monitoring.models import Stage
+from lib.monitoring.stages import Stage
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lib.monitoring.stages import CommentStatus, Stage
 from lib.work import Base, Claimable, Leased, new_id
 
 ProcessStatus = Literal["created", "running", "stopped", "completed", "failed"]
-CommentStatus = Literal["discovered", "prepared", "generated", "posted", "failed"]
-Stage = Literal["discovery", "preparation", "generation", "posting"]
 Approval = Literal["approved", "rejected"]
-
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 def _one_of(column: str, values: Any) -> str:

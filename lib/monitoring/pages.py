@@ -212,9 +212,9 @@ def _pieces(root: "Tag") -> "Iterator[str]":
     while waiting:
         node = waiting.pop()
         if isinstance(node, Tag):
-            edge = [_EDGE] if node.name in BLOCK_TAGS else [_BREAK] if node.name == "br" else []
+            edge = [_EDGE] if node.name in BLOCK_TAGS else []
             waiting += [*edge, *reversed(node.contents)]
-            yield from edge
+            yield from [_BREAK] if node.name == "br" else edge
         elif type(node) in (NavigableString, str):  # comments and scripts are subclasses
             yield str(node)
 

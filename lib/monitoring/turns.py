@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 from lib.database import persistently
 from lib.errors import Permanent, PressroomError, Refused, Transient
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
-from lib.monitoring.models import AIComment, Stage
+from lib.monitoring.models import AIComment
 from lib.monitoring.runtime import NO_PROGRESS, progress, runtime
+from lib.monitoring.stages import Stage
 from lib.monitoring.store import comments, stages
 from lib.work import crashed_too_often
 

@@ -102,19 +102,51 @@ def test_enough_injections_are_shipped() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://a.b", "HTTPS://A.B", "hxxp://x", "www.x.y", "evil.example", "bit.ly/x", "Evil.COM", "evil.it",
-     "evil [dot] com", "evil(punkt)ch", "[hier](x)", "javascript:alert(1)", "foo.bar/baz", "1.2.3.4", "evil․com", "ev\u200bil.ch"],
-)  # fmt: skip
+    [
+        "http://a.b",
+        "HTTPS://A.B",
+        "hxxp://x",
+        "www.x.y",
+        "evil.example",
+        "bit.ly/x",
+        "Evil.COM",
+        "evil.it",
+        "evil [dot] com",
+        "evil(punkt)ch",
+        "[hier](x)",
+        "javascript:alert(1)",
+        "foo.bar/baz",
+        "1.2.3.4",
+        "evil․com",
+        "ev\u200bil.ch",
+    ],
+)
 def test_a_link_in_any_dress_is_found(address: str) -> None:
     assert "link" in codes(f"{GOOD} Mehr steht hier: {address} und sonst nirgends.")
 
 
 @pytest.mark.parametrize(
     "contact",
-    ["a.b@c.example", "mila at mail dot com", "mila (at) mail", "079 123 45 67", "+41 (0)79 123 45 67", "0041791234567",
-     "044/668 18 00", "0800 123 456", "+49 30 123456", "@mila_05", "41 79 123 45 67",
-     "schreib mir auf Insta", "snap me", "my WhatsApp", "follow me on TikTok", "gib mir deine Handynummer", "send me your address"],
-)  # fmt: skip
+    [
+        "a.b@c.example",
+        "mila at mail dot com",
+        "mila (at) mail",
+        "079 123 45 67",
+        "+41 (0)79 123 45 67",
+        "0041791234567",
+        "044/668 18 00",
+        "0800 123 456",
+        "+49 30 123456",
+        "@mila_05",
+        "41 79 123 45 67",
+        "schreib mir auf Insta",
+        "snap me",
+        "my WhatsApp",
+        "follow me on TikTok",
+        "gib mir deine Handynummer",
+        "send me your address",
+    ],
+)
 def test_contact_data_in_any_dress_is_found(contact: str) -> None:
     assert "contact" in codes(f"{GOOD} Und noch etwas: {contact} bitte.")
 
@@ -148,9 +180,17 @@ def test_our_own_words_are_not_said_back_but_the_articles_may_be() -> None:
 
 
 def test_what_the_model_adds_around_its_comment_is_taken_off() -> None:
-    for dressed in (f'"{GOOD}"', f"„{GOOD}“", f"  {GOOD}\n\n\n", f"{PREFIX} {GOOD}", f"**{PREFIX}** {GOOD}",
-                    f"Dieser Kommentar stammt von einem KI-Chatbot: {GOOD}",
-                    f"<p>{GOOD}</p>", f"\ufeff{GOOD}\u202e\x00", f'{PREFIX}\n"{GOOD}"'):  # fmt: skip
+    for dressed in (
+        f'"{GOOD}"',
+        f"„{GOOD}“",
+        f"  {GOOD}\n\n\n",
+        f"{PREFIX} {GOOD}",
+        f"**{PREFIX}** {GOOD}",
+        f"Dieser Kommentar stammt von einem KI-Chatbot: {GOOD}",
+        f"<p>{GOOD}</p>",
+        f"\ufeff{GOOD}\u202e\x00",
+        f'{PREFIX}\n"{GOOD}"',
+    ):
         assert guard.accept(dressed, "stop", asked()) == f"{PREFIX} {GOOD}", dressed
     assert guard.clean("Eins.\n\n\n\n\nZwei.") == "Eins.\n\nZwei."
     assert guard.clean("Familie: 👨\u200d👩\u200d👧") == "Familie: 👨\u200d👩\u200d👧"

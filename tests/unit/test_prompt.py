@@ -15,7 +15,9 @@ from lib.errors import Invalid
 from lib.monitoring import prompt
 
 BOUNDARY = "b3f9c2a1d0e4"
-TEMPLATE = "Titel {article_title}, Autor {article_author}, {article_category}.\n{article_content}\n{article_raw_html}\nSchreibe."
+TEMPLATE = (
+    "Titel {article_title}, Autor {article_author}, {article_category}.\n{article_content}\n{article_raw_html}\nLos."
+)
 INJECTIONS = json.loads((Path(__file__).parent.parent / "injections.json").read_text())
 
 
@@ -78,7 +80,7 @@ def test_the_system_prompt_is_taken_as_it_is_and_explains_the_fence_briefly() ->
 @pytest.mark.parametrize("entry", INJECTIONS, ids=[entry["name"] for entry in INJECTIONS])
 def test_an_injection_stays_inside_the_fence(entry: dict[str, Any]) -> None:
     user = rendered(facts(entry["text"])).user
-    assert outside_the_fence(user) == "Titel , Autor , .\n\n\nSchreibe."
+    assert outside_the_fence(user) == "Titel , Autor , .\n\n\nLos."
     assert "site.example" not in user
     assert not re.search(r"<[|｜]|[|｜]>|\[/?INST\]|</?s>|<(start|end)_of_turn>|<<SYS", user)
     assert not any(unicodedata.category(char) in ("Cf", "Co") for char in user)
@@ -126,7 +128,7 @@ braces = st.lists(
 @given(braces.map("".join))
 def test_an_article_is_never_expanded_and_never_leaves_the_fence(text: str) -> None:
     user = rendered(facts(text)).user
-    assert outside_the_fence(user) == "Titel , Autor , .\n\n\nSchreibe."
+    assert outside_the_fence(user) == "Titel , Autor , .\n\n\nLos."
     assert "https://site.example" not in user
 
 

@@ -13,7 +13,8 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from lib import work
 from lib.errors import PressroomError
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
-from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin, Stage
+from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
+from lib.monitoring.stages import TAKES, Stage
 from lib.work import Again, Dead, Policy, Postponed
 
 DONE_COUNTER: dict[Stage, InstrumentedAttribute[int]] = {
@@ -50,9 +51,6 @@ def may_post() -> ColumnElement[bool]:
         AIComment.approval_at > MonitoringProcess.stopped_at,
     )
     return and_(func.coalesce(AIComment.approval, "") != "rejected", or_(while_running, after_stop))
-
-
-TAKES: dict[Stage, str] = {"preparation": "discovered", "generation": "prepared", "posting": "generated"}
 
 
 def waiting(stage: Stage) -> ColumnElement[bool]:

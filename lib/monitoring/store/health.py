@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lib.monitoring.models import AIComment, MonitoringProcess, Stage, StageTick
-from lib.monitoring.store.comments import TAKES, waiting
+from lib.monitoring.models import AIComment, MonitoringProcess, StageTick
+from lib.monitoring.stages import TAKES, Stage
+from lib.monitoring.store.comments import waiting
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lib import work
 from lib.errors import Conflict, NotFound
 from lib.monitoring.models import (
-    STAGES,
     AIComment,
     LLMProviderConfiguration,
     MonitoringProcess,
@@ -23,6 +22,7 @@ from lib.monitoring.models import (
     ProcessTemplate,
     PromptTemplate,
 )
+from lib.monitoring.stages import STAGES
 
 
 @dataclass(frozen=True)

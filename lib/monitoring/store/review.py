@@ -17,12 +17,12 @@ from lib import work
 from lib.errors import Conflict, Invalid, NotFound
 from lib.monitoring.models import (
     AIComment,
-    CommentStatus,
     LLMProviderConfiguration,
     MonitoringProcess,
     MyMomentLogin,
     PromptTemplate,
 )
+from lib.monitoring.stages import CommentStatus
 
 ApprovalFilter = Literal["approved", "rejected", "none"]
 

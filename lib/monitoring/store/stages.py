@@ -12,16 +12,15 @@ from sqlalchemy.orm import aliased
 from lib import work
 from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
 from lib.monitoring.models import (
-    STAGES,
     AIComment,
     MonitoringProcess,
     MyMomentLogin,
     ProcessLogin,
     ProcessStage,
     ProcessTemplate,
-    Stage,
     StageTick,
 )
+from lib.monitoring.stages import STAGES, Stage
 from lib.monitoring.store.comments import is_running, waiting
 
 
