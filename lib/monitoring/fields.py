@@ -1,4 +1,4 @@
-"""What people may type: names, words, prompts, secrets, addresses. Each check returns the clean text or raises Invalid."""
+"""What people may type: names, words, prompts, secrets, addresses. Each check returns the clean text, or raises."""
 
 import unicodedata
 from urllib.parse import urlsplit

@@ -41,7 +41,7 @@ def accept(answer: str, finish_reason: str, prompt: Prompt, *, minimum: int = 50
     """
     if len(answer) > maximum * ABSURD:
         raise Rejected(tuple(_length(answer, minimum, maximum)))
-    said = text = clean(answer)
+    said = text = clean(_unwrapped(answer, prompt.boundary))
     if finish_reason == "length" or not _ends_well(said):
         whole = trim_to_sentence(said)
         text = whole if len(whole) >= minimum else said
@@ -99,6 +99,11 @@ def clean(answer: str) -> str:
     while (bare := _unquoted(_OWN_PREFIX.sub("", text, count=1) if _OWN_PREFIX.match(text) else text)) != text:
         text = bare
     return text
+
+
+def _unwrapped(answer: str, boundary: str) -> str:
+    """Without tags of the fence at either end, which a small model copies; within the text they are an echo."""
+    return re.sub(rf"^(?:\s*</?{boundary}>)+|(?:</?{boundary}>\s*)+$", "", answer)
 
 
 def _unquoted(text: str) -> str:
@@ -223,6 +228,7 @@ _CONTACTS = tuple(
     )
 )
 _MARKUP = (
+    re.compile(r"</?\s*[0-9a-f]{6}", re.IGNORECASE),  # a tag of the fence, copied wrongly
     re.compile(r"<\s*[/!?]?\s*[a-zA-Z!|｜?][^>]*>?"),
     re.compile(r"(?i)&(?:lt|#0*60|#x0*3c);?|\[/?INST\]|<</?SYS"),
 )

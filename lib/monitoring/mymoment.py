@@ -24,6 +24,7 @@ from lib.monitoring.pages import ArticlePage, Index, SiteComment
 LOGIN: Final = "/accounts/login/"
 PUBLISHED: Final = "20"
 MAX_REDIRECTS: Final = 5
+MAX_PORT: Final = 65_535
 NO_SUCH_ARTICLE: Final = (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.GONE)
 CHARSETS: Final = ("utf-8", "iso-8859-1", "iso-8859-15", "windows-1252", "us-ascii")
 
@@ -85,29 +86,35 @@ def throttle_for(base_url: str, rate: float, burst: int) -> Throttle:
     return throttle
 
 
+_LABEL: Final = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST: Final = re.compile(rf"(?!.{{254}}){_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]+\]")
+
+
 def validate_base_url(text: str) -> str:
     """The address of a site as we store it; Invalid names what is wrong with it."""
     try:
         url = httpx.URL(text.strip())
-        port = urlsplit(text.strip()).port
-    except (httpx.InvalidURL, ValueError) as error:
-        raise Invalid(f"'{text}' is not an address: {error}") from error
+    except httpx.InvalidURL as error:
+        raise Invalid(f"'{text[:100]}' is not an address: {error}") from error
+    host = url.raw_host.decode()
+    host = f"[{host}]" if ":" in host else host
     wrong = None
     if url.scheme not in ("http", "https"):
         wrong = "it must begin with http:// or https://"
-    elif not url.host or any(not 0 < len(label) < 64 for label in url.raw_host.rstrip(b".").split(b".")):  # noqa: PLR2004 - DNS
-        wrong = "it names no host"
+    elif not _HOST.fullmatch(host):
+        wrong = f"'{host}' is not the name of a host"
     elif url.userinfo:
         wrong = "it may not hold a username or password"
-    elif url.query or "?" in text or "#" in text:
+    elif "?" in text or "#" in text:
         wrong = "it may not hold a query or a fragment"
     elif url.path.strip("/"):
         wrong = f"it ends at the host; leave out '{url.path}'"
-    elif port == 0:
-        wrong = "there is no port 0"
+    elif url.port == 0 or (url.port or 1) > MAX_PORT:
+        wrong = f"there is no port {url.port}"
     if wrong:
-        raise Invalid(f"'{text}' cannot be a base URL: {wrong}")
-    return f"{url.scheme}://{url.netloc.decode()}"
+        raise Invalid(f"'{text[:100]}' cannot be a base URL: {wrong}")
+    usual = {"http": 80, "https": 443}[url.scheme]
+    return f"{url.scheme}://{host}" + ("" if url.port in (None, usual) else f":{url.port}")
 
 
 class MyMoment:
@@ -267,7 +274,7 @@ def _was_taken(answer: httpx.Response, what: str) -> bool:
         raise Permanent(f"{what}: HTTP {status}")
     if answer.is_redirect:
         # Not _target, which refuses nonsense: what was taken must not be judged by where it leads.
-        if _is_login(answer.headers["location"].replace("\\", "/")):
+        if _is_login(answer.headers["location"]):
             raise SessionExpired(f"{what}: the session has expired")
         return True
     _raise_if_login(answer, what)
@@ -281,12 +288,12 @@ def _raise_if_login(answer: httpx.Response, what: str) -> None:
 
 
 def _target(answer: httpx.Response) -> str | None:
-    """Where an answer redirects to, if it does. The site writes backslashes, and ports that a browser would drop."""
+    """Where an answer redirects to, if it does."""
     location = answer.headers.get("location", "")
     if not answer.is_redirect or not location:
         return None
     try:
-        return str(httpx.URL(urljoin(str(answer.url), location.replace("\\", "/"))))
+        return str(httpx.URL(urljoin(str(answer.url), location)))
     except (httpx.InvalidURL, ValueError) as error:
         raise Permanent(f"{answer.url.host} redirects to what is no address: {location[:200]!r}") from error
 

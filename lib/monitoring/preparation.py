@@ -20,7 +20,11 @@ async def prepare(item: ArticleToPrepare) -> Outcome:
 
     async def do() -> Outcome:
         run = runtime()
-        page = await run.sites.use(item.login_id, lambda site: site.article(item.article_id))
+        # Two processes that took their comments on the same page at the same moment share it all the same.
+        page = await run.shared.get(
+            ("page", item.login_id, item.article_id),
+            lambda: run.sites.use(item.login_id, lambda site: site.article(item.article_id)),
+        )
         return await settle_done(
             "preparation",
             item.comments,

@@ -20,15 +20,21 @@ T = TypeVar("T")
 
 
 class Shared:
-    """Answers that a run asks for once: whoever wants the same key meanwhile waits for the same answer."""
+    """Answers that a run asks for once: whoever wants the same key meanwhile waits for the same answer.
 
-    def __init__(self) -> None:
+    The latest `keep` answers are kept.
+    """
+
+    def __init__(self, keep: int = 64) -> None:
+        self._keep = keep
         self._asked: dict[Hashable, asyncio.Future[Any]] = {}
 
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """Raises what `ask` raised, to everyone who waited for it."""
         if key not in self._asked:
             self._asked[key] = asyncio.ensure_future(ask())
+            while len(self._asked) > self._keep:
+                self._asked.pop(next(iter(self._asked)))
         # One that gives up waiting does not take the answer from the others.
         answer: T = await asyncio.shield(self._asked[key])
         return answer

@@ -1,0 +1,1 @@
+"""Workers killed at chosen moments, and the proof that nothing is posted twice or lost."""

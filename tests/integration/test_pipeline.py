@@ -1,39 +1,409 @@
 """The four stages on the playground's real wire: what a user would see on the site and in the table."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import httpx
 import pytest
+from sqlalchemy import text
 
 from flows.discover_articles import discover_articles
+from flows.enforce_time_limits import enforce_time_limits
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
+from lib import http
+from lib.database import Database
+from lib.errors import Invalid, SessionHeldError
+from lib.monitoring import lifecycle
 from lib.monitoring.guard import PREFIX
+from lib.monitoring.items import TickReport
+from lib.monitoring.store import review
 from playground.serve import Running
 from tests.world import World
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "plain_items")
+
+Flow = Callable[[], Awaitable[TickReport]]
+STAGES: list[Flow] = [
+    discover_articles,
+    prepare_content_of_articles,
+    generate_comments_for_articles,
+    post_comments_for_articles,
+]
 
 
-def on_the_site(playground: Running) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = httpx.get(f"{playground.url}/control/comments").json()
+@pytest.fixture
+def plain_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESSROOM_ITEM_TASK_RUNS", "false")
+
+
+async def run_all(stages: list[Flow] = STAGES) -> list[TickReport]:
+    return [await stage() for stage in stages]
+
+
+def on_the_site(playground: Running) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{playground.url}/control/comments").json()
     return found
 
 
-async def test_an_article_is_discovered_prepared_commented_and_posted_once(world: World, playground: Running) -> None:
+def requests(playground: Running) -> dict[str, Any]:
+    counted: dict[str, Any] = httpx.get(f"{playground.url}/control/requests").json()
+    return counted
+
+
+def fault(playground: Running, route: str, kind: str, **more: Any) -> None:
+    httpx.post(f"{playground.url}/control/faults", json={"route": route, "kind": kind, **more}).raise_for_status()
+
+
+async def true_to_the_site(world: World, playground: Running) -> None:
+    """Every posted record is one comment on the site, with its id and its disclosure, and there is no other."""
+    posted = [row for row in await world.all_comments() if row.status == "posted"]
+    there = on_the_site(playground)
+    assert sorted(str(comment["id"]) for comment in there) == sorted(str(row.mymoment_comment_id) for row in posted)
+    assert all(str(comment["text"]).startswith(PREFIX) for comment in there)
+
+
+async def test_an_article_is_discovered_prepared_commented_and_posted_once(
+    world: World, playground: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESSROOM_ITEM_TASK_RUNS", "true")
     process_id = await world.process()
-    reports = [
-        await discover_articles(),
-        await prepare_content_of_articles(),
-        await generate_comments_for_articles(),
-        await post_comments_for_articles(),
-    ]
+    reports = await run_all()
     rows = await world.all_comments()
-    assert rows, reports
-    assert not [r.error_message for r in rows if r.error_message], rows
+    assert rows
+    assert not [row.error_message for row in rows if row.error_message]
     assert [report.done for report in reports] == [len(rows)] * 4
     assert {row.status for row in rows} == {"posted"}
-    posted = on_the_site(playground)
-    assert sorted(str(comment["id"]) for comment in posted) == sorted(str(row.mymoment_comment_id) for row in rows)
-    assert all(str(comment["text"]).startswith(PREFIX) for comment in posted)
+    assert all(row.article_content and row.ai_model_name and row.generation_tokens for row in rows)
+    await true_to_the_site(world, playground)
     process = await world.get_process(process_id)
     assert process.articles_discovered == process.comments_posted == len(rows)
+
+
+async def test_a_second_round_finds_nothing_new_and_looks_less_often(world: World, playground: Running) -> None:
+    process_id = await world.process()
+    await run_all()
+    number = len(on_the_site(playground))
+    reports = await run_all()
+    assert [report.done for report in reports] == [0, 0, 0, 0]
+    assert len(on_the_site(playground)) == number
+    async with world.database.session() as session:
+        wait = await session.scalar(
+            text("SELECT extract(epoch FROM next_look_at - now()) FROM monitoring_process_logins")
+        )
+    assert 25 < wait <= 30
+    assert (await world.get_process(process_id)).errors_encountered_in_discovery == 0
+
+
+async def test_the_stages_run_at_once_carry_an_article_through_in_one_tick(world: World, playground: Running) -> None:
+    await world.process()
+    fault(playground, "index", "latency", seconds=3)
+    discovering = asyncio.create_task(discover_articles())
+    while not requests(playground)["log_ins"]:
+        await asyncio.sleep(0.02)
+    await asyncio.gather(discovering, *(stage() for stage in STAGES[1:]))
+    assert {row.status for row in await world.all_comments()} == {"posted"}
+    await true_to_the_site(world, playground)
+
+
+async def test_processes_that_ask_for_the_same_share_one_log_in_one_index_and_one_page(
+    world: World, playground: Running
+) -> None:
+    login = await world.login()
+    templates = [await world.template("one"), await world.template("two")]
+    for name in ("first", "second"):
+        more = [await world.template(f"own of {name}")]
+        await world.process(name, logins=[login], templates=templates + more, generate_only=True)
+    await run_all(STAGES[:2])
+    rows = await world.all_comments()
+    pages = {row.mymoment_article_id for row in rows}
+    assert len(rows) == len(pages) * 4
+    assert {row.status for row in rows} == {"prepared"}
+    counted = requests(playground)
+    assert (counted["log_ins"], counted["index_fetches"]) == (1, 1)
+    assert counted["article_fetches"] == len(pages)
+
+
+async def test_a_process_only_generates_unless_told_to_post(world: World, playground: Running) -> None:
+    await world.process(generate_only=True)
+    reports = await run_all()
+    assert reports[2].done > 0
+    assert reports[3].done == 0
+    assert on_the_site(playground) == []
+
+
+async def test_an_approved_comment_is_posted_and_a_rejected_one_never(world: World, playground: Running) -> None:
+    process_id = await world.process(generate_only=True)
+    await run_all(STAGES[:3])
+    first, second = [row.id for row in await world.all_comments()][:2]
+    user = await world.user()
+    async with world.database.session() as session:
+        await review.approve(session, user, [first])
+        await review.reject(session, user, [second])
+    assert (await post_comments_for_articles()).done == 1
+    [posted] = [row for row in await world.all_comments() if row.status == "posted"]
+    assert posted.id == first
+    await true_to_the_site(world, playground)
+    assert (await world.get_process(process_id)).comments_posted == 1
+
+
+async def test_an_approval_after_the_stop_posts_and_one_before_it_is_held(world: World, playground: Running) -> None:
+    await world.process(generate_only=True)
+    await run_all(STAGES[:3])
+    before, after = [row.id for row in await world.all_comments()][:2]
+    user = await world.user()
+    async with world.database.session() as session:
+        await review.approve(session, user, [before])
+    await lifecycle.stop(await world.desk(), "watch")
+    assert (await post_comments_for_articles()).done == 0
+    async with world.database.session() as session:
+        await review.approve(session, user, [after])
+    assert (await post_comments_for_articles()).done == 1
+    assert {row.id for row in await world.all_comments() if row.status == "posted"} == {after}
+    await true_to_the_site(world, playground)
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after", "status", "truncate"])
+async def test_a_post_without_a_clear_answer_ends_as_one_comment(world: World, playground: Running, kind: str) -> None:
+    await world.process()
+    await run_all(STAGES[:3])
+    fault(playground, "comment", kind, **({"status": 502, "when": "after_accept"} if kind == "status" else {}))
+    await post_comments_for_articles()
+    await world.look_again()
+    await post_comments_for_articles()
+    assert {row.status for row in await world.all_comments()} == {"posted"}
+    await true_to_the_site(world, playground)
+
+
+async def test_a_session_that_expires_on_the_way_costs_a_log_in_and_no_comment(
+    world: World, playground: Running
+) -> None:
+    await world.process()
+    await run_all(STAGES[:3])
+    fault(playground, "comment", "expire_session")
+    await post_comments_for_articles()
+    assert {row.status for row in await world.all_comments()} == {"posted"}
+    await true_to_the_site(world, playground)
+    assert requests(playground)["log_ins"] == 2
+
+
+async def test_the_stored_session_is_used_again_and_is_not_readable(world: World, playground: Running) -> None:
+    await world.process()
+    await run_all()
+    assert requests(playground)["log_ins"] == 1
+    async with world.database.session() as session:
+        stored = await session.scalar(text("SELECT cookies_encrypted FROM mymoment_sessions WHERE is_active"))
+    assert b"session" not in bytes(stored)
+
+
+async def test_a_wrong_password_is_said_and_costs_no_item_anything(world: World, playground: Running) -> None:
+    login = await world.login(password="wrong")  # noqa: S106
+    bad = await world.process("bad", logins=[login])
+    good = await world.process("good")
+    report = await discover_articles()
+    by_name = {one.process: one for one in report.reports}
+    assert "ki-bot" in by_name["bad"].errors[0]
+    assert by_name["good"].done > 0
+    assert (await world.get_process(bad)).errors_encountered_in_discovery == 1
+    assert (await world.get_process(good)).errors_encountered_in_discovery == 0
+    await world.look_again()
+    await discover_articles()
+    assert requests(playground)["failed_log_ins"] == 1
+
+
+async def test_a_wrong_key_leaves_the_items_waiting_with_the_reason(world: World, playground: Running) -> None:
+    provider = await world.provider("wrong", key="not-the-key")
+    await world.process(provider=provider)
+    report = (await run_all(STAGES[:3]))[2]
+    assert "refuses its key" in report.reports[0].note
+    rows = await world.all_comments()
+    assert {row.status for row in rows} == {"prepared"}
+    assert any("refuses its key" in (row.error_message or "") for row in rows)
+    assert {row.retry_count for row in rows} == {0}
+    assert requests(playground)["llm_calls"] <= 5
+
+
+async def test_a_dead_model_fails_after_three_attempts_with_its_reason(world: World) -> None:
+    provider = await world.provider("dead", base_url="http://127.0.0.1:9/v1")
+    process_id = await world.process(provider=provider)
+    await run_all(STAGES[:2])
+    for _ in range(3):
+        await generate_comments_for_articles()
+        await world.look_again()
+    rows = await world.all_comments()
+    assert {(row.status, row.failed_from) for row in rows} == {("failed", "prepared")}
+    assert all("cannot be reached" in (row.error_message or "") for row in rows)
+    assert (await world.get_process(process_id)).errors_encountered_in_generation == 3 * len(rows)
+
+
+@pytest.mark.parametrize("kind", ["obey_injection", "echo_prompt", "too_short", "too_long"])
+async def test_an_answer_that_must_not_be_posted_is_not(world: World, playground: Running, kind: str) -> None:
+    await world.process()
+    await run_all(STAGES[:2])
+    fault(playground, "llm", kind, times=None)
+    for _ in range(3):
+        await generate_comments_for_articles()
+        await world.look_again()
+    await post_comments_for_articles()
+    assert {row.status for row in await world.all_comments()} == {"failed"}
+    assert on_the_site(playground) == []
+
+
+async def test_a_page_that_is_gone_or_unreadable_fails_that_article_alone(world: World, playground: Running) -> None:
+    await world.process()
+    await discover_articles()
+    gone = (await world.all_comments())[0].mymoment_article_id
+    fault(playground, "article", "status", status=404, article_id=int(gone), times=None)
+    await run_all(STAGES[1:])
+    rows = {row.mymoment_article_id: row for row in await world.all_comments()}
+    assert (rows[gone].status, rows[gone].failed_from) == ("failed", "discovered")
+    assert "404" in (rows[gone].error_message or "")
+    assert {row.status for id_, row in rows.items() if id_ != gone} == {"posted"}
+
+
+async def test_one_broken_site_does_not_delay_another_processes(world: World, playground: Running) -> None:
+    slow = await world.login("slow", "ki-bot-2")
+    await world.process("slow", logins=[slow], generate_only=True)
+    await world.process("quick", generate_only=True)
+    fault(playground, "index", "latency", seconds=2, user="ki-bot-2", times=None)
+    began = time.monotonic()
+    discovering = asyncio.create_task(discover_articles())
+    quick = None
+    while not quick and time.monotonic() - began < 10:
+        await asyncio.sleep(0.05)
+        quick = (await world.all_comments() or [None])[0]
+    assert time.monotonic() - began < 2
+    assert not discovering.done()
+    await discovering
+
+
+async def test_a_process_without_a_tab_skips_discovery_and_says_so(world: World, playground: Running) -> None:
+    await world.process(tab_filter=None)
+    report = await discover_articles()
+    assert "no tab" in report.reports[0].note
+    assert requests(playground)["index_fetches"] == 0
+
+
+async def test_an_unknown_tab_is_named_with_those_there_are(world: World) -> None:
+    await world.process(tab_filter="999")
+    [report] = (await discover_articles()).reports
+    assert "999" in report.errors[0]
+    assert "102" in report.errors[0]
+
+
+async def test_search_state_and_limit_choose_the_articles(world: World) -> None:
+    await world.process("limited", article_limit=1)
+    await world.process("searching", search_filter="no title holds this")
+    report = await discover_articles()
+    assert {one.process: one.done for one in report.reports} == {"limited": 1, "searching": 0}
+
+
+async def test_a_stop_returns_when_nothing_more_can_be_posted(world: World, playground: Running) -> None:
+    await world.process()
+    await run_all(STAGES[:3])
+    fault(playground, "comment", "latency", seconds=1.0, times=None)
+    posting = asyncio.create_task(post_comments_for_articles())
+    while not requests(playground)["comment_posts"]:
+        await asyncio.sleep(0.05)
+    process = await lifecycle.stop(await world.desk(), "watch")
+    number = len(on_the_site(playground))
+    assert (process.status, process.stop_reason) == ("stopped", "user")
+    await posting
+    await post_comments_for_articles()
+    assert len(on_the_site(playground)) == number
+    await true_to_the_site(world, playground)
+
+
+async def test_a_process_ends_when_its_time_is_over(world: World, playground: Running) -> None:
+    process_id = await world.process()
+    async with world.database.session() as session:
+        await session.execute(text("UPDATE monitoring_processes SET expires_at = now() - interval '1 second'"))
+    assert (await discover_articles()).reports == ()
+    assert await enforce_time_limits() == ["watch"]
+    process = await world.get_process(process_id)
+    assert (process.status, process.stop_reason) == ("stopped", "timeout")
+    assert requests(playground)["index_fetches"] == 0
+
+
+async def test_a_start_names_what_is_missing(world: World) -> None:
+    await world.process("bare", logins=[], templates=[], start=False)
+    with pytest.raises(Invalid, match="a login.*a template"):
+        await lifecycle.start(await world.desk(), "bare")
+
+
+async def test_a_start_that_checks_names_the_credentials_that_do_not_work(world: World) -> None:
+    login = await world.login(password="wrong")  # noqa: S106
+    provider = await world.provider("wrong", key="not-the-key")
+    await world.process(logins=[login], provider=provider, start=False)
+    with pytest.raises(Invalid, match="password.*refuses its key"):
+        await lifecycle.start(await world.desk(), "watch", check_credentials=True)
+
+
+async def test_no_session_is_open_while_a_slow_site_or_model_answers(
+    world: World, playground: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Database] = []
+    enter = Database.__aenter__
+
+    async def remembering(self: Database) -> Database:
+        opened.append(self)
+        return await enter(self)
+
+    monkeypatch.setattr(Database, "__aenter__", remembering)
+    await world.process()
+    for route in ("login", "index", "article", "llm", "comment"):
+        fault(playground, route, "latency", seconds=2)
+    await run_all()
+    assert {row.status for row in await world.all_comments()} == {"posted"}
+    figures = [database.figures() for database in opened]
+    assert sum(one.count for one in figures) > 10
+    assert max(one.max for one in figures) < 0.5
+    assert max(one.peak_connections for one in figures) <= 5
+
+
+async def test_the_guard_refuses_external_io_inside_a_session(world: World, playground: Running) -> None:
+    async with http.client(http.Limits(allow_private=True)) as client, world.database.session():
+        with pytest.raises(SessionHeldError):
+            await client.get(playground.url)
+
+
+async def test_an_idle_tick_over_a_thousand_processes_costs_ten_round_trips_at_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login, template, provider = await world.login(), await world.template(), await world.provider()
+    for number in range(3):
+        await world.process(f"p{number}", logins=[login], templates=[template], provider=provider)
+    async with world.database.session() as session:
+        await session.execute(
+            text(
+                "INSERT INTO monitoring_processes (id, user_id, name, status, expires_at, llm_provider_id, tab_filter)"
+                " SELECT gen_random_uuid(), p.user_id, 'bulk ' || n, 'running', p.expires_at, p.llm_provider_id, '102'"
+                " FROM monitoring_processes p, generate_series(1, 997) n WHERE p.name = 'p0'"
+            )
+        )
+        await session.execute(
+            text(
+                "INSERT INTO monitoring_process_stages (monitoring_process_id, stage)"
+                " SELECT p.id, s FROM monitoring_processes p,"
+                " unnest(ARRAY['discovery', 'preparation', 'generation', 'posting']) s WHERE p.name LIKE 'bulk%'"
+            )
+        )
+        await session.execute(text("UPDATE monitoring_process_logins SET next_look_at = now() + interval '1 hour'"))
+    figures: list[int] = []
+    leave = Database.__aexit__
+
+    async def counting(self: Database, *error: object) -> None:
+        # A session costs a BEGIN and a COMMIT beside its statements.
+        figures.append(self.figures().round_trips + 2 * self.figures().count)
+        await leave(self, *error)
+
+    monkeypatch.setattr(Database, "__aexit__", counting)
+    for stage in STAGES:
+        began = time.monotonic()
+        assert (await stage()).reports == ()
+        assert time.monotonic() - began < 2
+    assert len(figures) == 4
+    assert max(figures) <= 10

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -113,6 +113,7 @@ async def wake_waiting(session: AsyncSession, *, login_id: UUID | None = None, p
 
 async def used_by(session: AsyncSession, row: Owned) -> list[str]:
     """The names of the processes that refer to it."""
+    mine: ColumnElement[bool]
     match row:
         case MyMomentLogin():
             mine = MonitoringProcess.id.in_(

@@ -174,7 +174,7 @@ async def pipeline_status(session: AsyncSession, process_id: UUID) -> dict[str, 
 
 
 async def pipeline_statuses(session: AsyncSession, user_id: UUID) -> dict[UUID, dict[str, int]]:
-    """Comments by status of every process of the user, in one query; `undecided` are generated and wait for a person."""
+    """Comments by status of all processes of the user, in one query; `undecided` are generated and wait for one."""
     undecided = func.count().filter(and_(AIComment.approval.is_(None), AIComment.status == "generated"))
     statement = (
         select(AIComment.monitoring_process_id, AIComment.status, func.count(), undecided)
@@ -207,9 +207,8 @@ async def replace_parts(
 
 async def at_rest(session: AsyncSession, process_id: UUID) -> MonitoringProcess:
     """The process, locked against a start. Raise Conflict while it runs."""
-    process = (
-        await session.scalars(select(MonitoringProcess).where(MonitoringProcess.id == process_id).with_for_update())
-    ).one()
+    locked = select(MonitoringProcess).where(MonitoringProcess.id == process_id).with_for_update()
+    process = (await session.scalars(locked.execution_options(populate_existing=True))).one()
     if process.status == "running":
         raise Conflict(f"The process “{process.name}” is running; stop it first")
     return process

@@ -61,7 +61,8 @@ async def runs_since_before(session: AsyncSession, moment: datetime) -> int:
 
 async def clock(session: AsyncSession) -> datetime:
     """The database's time, now."""
-    return (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    moment: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    return moment
 
 
 async def wake(session: AsyncSession, error: str) -> None:

@@ -1,0 +1,473 @@
+"""`pressroom up` as a person starts it: one command, everything real, in a data directory of its own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+from prefect.states import Cancelling, Scheduled
+
+from deployments import apply, definitions, instance, limits
+from deployments.in_process import InProcessWorker
+from lib.settings import Settings
+from lib.settings import settings as read_settings
+
+COMPONENTS = ("keys", "postgres", "playground", "demo", "prefect", "console", "worker", "deployments")
+PATIENCE = 90.0  # the machine may be busy with something else
+FLOW = """
+import asyncio
+from prefect import flow
+
+@flow
+async def greet(name: str, seconds: float = 0) -> str:
+    if name == "nobody":
+        raise ValueError("nobody is there")
+    await asyncio.sleep(seconds)
+    return f"Hello, {name}"
+"""
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def until(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class Up:
+    """One `pressroom up` after another on the same data directory and ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "a data directory"
+        self._said = folder / "said"
+        self.prefect, self.console, self.playground = free_ports(3)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PRESSROOM_", "PREFECT_"))
+        }
+        return inherited | {
+            "PRESSROOM_DATA_DIR": str(self.data_dir),
+            "PRESSROOM_PREFECT_PORT": str(self.prefect),
+            "PRESSROOM_CONSOLE_PORT": str(self.console),
+            "PRESSROOM_PLAYGROUND_PORT": str(self.playground),
+        }
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text()
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.prefect}/api"
+
+    def command(self, *arguments: str, **changed: str) -> subprocess.Popen[bytes]:
+        with self._said.open("wb") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "deployments.up", *arguments],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=definitions.ROOT,
+                env=self.environment | changed,
+            )
+
+    def start(self) -> None:
+        self.process = self.command("--playground", "--llm", "scripted")
+        up = until(lambda: "up after" in self.said or self.supervisor.poll() is not None)
+        assert up, self.said
+        assert self.supervisor.poll() is None, self.said
+
+    @property
+    def supervisor(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None
+        return self.process
+
+    def family(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.supervisor.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def child(self, name: str) -> psutil.Process:
+        found = instance.read(self.data_dir)
+        assert found is not None
+        (mark,) = (each for each in found.children if each.name == name)
+        process = mark.process()
+        assert process is not None
+        return process
+
+    def refused(self, **changed: str) -> str:
+        """What another start says, which must fail."""
+        before = self.said
+        process = self.command(**changed)
+        assert process.wait(30) == 1
+        said, _ = self.said, self._said.write_text(before)
+        return said
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    folder = Path(tempfile.mkdtemp(prefix="pressroom-up-"))
+    folder.chmod(0o755)  # PostgreSQL's account has to get there
+    running = Up(folder)
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.process.terminate()
+            running.process.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def prefect(up: Up) -> AsyncIterator[PrefectClient]:
+    with temporary_settings({PREFECT_API_URL: up.api, PREFECT_WORKER_QUERY_SECONDS: 0.3}):
+        async with get_client() as client:
+            yield client
+
+
+async def finished(client: PrefectClient, flow_run_id: UUID, seconds: float = PATIENCE) -> FlowRun:
+    async with asyncio.timeout(seconds):
+        while True:
+            run = await client.read_flow_run(flow_run_id)
+            if run.state is not None and run.state.is_final():
+                return run
+            await asyncio.sleep(0.2)
+
+
+async def run_of(client: PrefectClient, name: str) -> FlowRun:
+    deployment = await client.read_deployment_by_name(name)
+    return await client.create_flow_run_from_deployment(deployment.id)
+
+
+# What is up
+
+
+def test_a_line_a_component_says_what_is_up_and_where(up: Up) -> None:
+    lines = {line.split()[0]: line for line in up.said.splitlines()}
+    assert set(COMPONENTS) <= set(lines), up.said
+    for name, port in (("prefect", up.prefect), ("console", up.console), ("playground", up.playground)):
+        assert f"http://127.0.0.1:{port}" in lines[name]
+    assert str(up.data_dir) in lines["postgres"]
+    assert "8 created" in lines["deployments"]
+
+
+def test_the_parts_answer(up: Up) -> None:
+    assert httpx.get(f"{up.api}/health", timeout=10).status_code == httpx.codes.OK
+    assert httpx.get(f"http://127.0.0.1:{up.console}/healthz", timeout=10).status_code == httpx.codes.OK
+    assert httpx.get(f"http://127.0.0.1:{up.prefect}/", timeout=10, follow_redirects=True).text.startswith("<!")
+
+
+def test_another_command_finds_what_runs(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = up.data_dir / "run.json"
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+    for name in ("PREFECT_API_URL", "PRESSROOM_DATABASE_URL", "PRESSROOM_POST_INTERVAL"):
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PRESSROOM_ALLOW_PRIVATE_ADDRESSES", "false")
+    before = dict(os.environ)
+    try:
+        instance.connect_environment(Settings(data_dir=up.data_dir))
+        assert os.environ["PREFECT_API_URL"] == up.api
+        assert read_settings().database_url is not None
+        assert read_settings().post_interval == 2
+        assert not read_settings().allow_private_addresses, "what is set stays"
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        read_settings.cache_clear()
+
+
+async def test_each_stage_runs_once_at_once_and_then_on_its_schedule(prefect: PrefectClient) -> None:
+    stages = {each.name for each in definitions.load().deployments if each.is_stage}
+    seen: dict[str, set[str]] = {}
+    async with asyncio.timeout(PATIENCE):
+        while {name for name, tags in seen.items() if {"at-start", "auto-scheduled"} <= tags} != stages:
+            for name in stages:
+                wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+                for run in await prefect.read_flow_runs(deployment_filter=wanted, limit=100):
+                    if run.state is not None and run.state.is_completed():
+                        seen.setdefault(name, set()).update(run.tags)
+            await asyncio.sleep(0.5)
+
+
+# What is refused
+
+
+def test_a_second_one_on_the_same_data_directory_is_refused(up: Up) -> None:
+    said = up.refused()
+    assert f"process {up.supervisor.pid}" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_named_with_its_setting(up: Up) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        said = up.refused(PRESSROOM_DATA_DIR=elsewhere)
+        assert "PRESSROOM_CONSOLE_PORT" in said
+        assert str(up.console) in said
+        assert len(said.strip().splitlines()) == 1
+
+
+# Deployments
+
+
+@pytest.fixture
+def product(up: Up) -> Settings:
+    found = instance.read(up.data_dir)
+    assert found is not None
+    return Settings(database_url=found.environment["PRESSROOM_DATABASE_URL"], stage_interval=15)
+
+
+async def test_a_second_deploy_changes_nothing(prefect: PrefectClient, product: Settings) -> None:
+    changes = await apply.deploy(product)
+    assert {change.outcome for change in changes} == {"unchanged"}
+    assert len(changes) == 1 + len(definitions.load().deployments)
+
+
+async def test_a_deploy_sets_the_interval_and_leaves_a_paused_schedule_paused(
+    prefect: PrefectClient, product: Settings
+) -> None:
+    async def schedule() -> tuple[bool, timedelta]:
+        found = await prefect.read_deployment_by_name("discover_articles/discover_articles")
+        return found.schedules[0].active, found.schedules[0].schedule.interval  # type: ignore[union-attr]
+
+    found = await prefect.read_deployment_by_name("discover_articles/discover_articles")
+    await prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=False)
+    changed = await apply.deploy(product.model_copy(update={"stage_interval": 20}))
+    assert sum(change.outcome == "updated" for change in changed) == 4
+    assert await schedule() == (False, timedelta(seconds=20))
+    await apply.deploy(product)
+    assert await schedule() == (False, timedelta(seconds=15))
+    await prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=True)
+
+
+async def test_prefects_own_deploy_command_understands_the_file(up: Up, prefect: PrefectClient) -> None:
+    del prefect
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    environment = up.environment | {"PREFECT_API_URL": up.api, "PREFECT_HOME": str(up.data_dir / "other")}
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=definitions.ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = await apply.deploy(Settings(database_url=None))
+    deployed = [change for change in again if change.kind == "deployment"]
+    assert {change.outcome for change in deployed} == {"unchanged"}
+    await apply.deploy(Settings(database_url=None, stage_interval=15))
+
+
+async def test_a_limit_that_people_set_stays(prefect: PrefectClient) -> None:
+    one, other = UUID(int=1), UUID(int=2)
+    await prefect.create_concurrency_limit(limits.tag_of(one), 9)
+    assert await limits.ensure_limits(prefect, [one, other]) == [other]
+    assert (await prefect.read_concurrency_limit_by_tag(limits.tag_of(one))).concurrency_limit == 9
+    assert (await prefect.read_concurrency_limit_by_tag(limits.tag_of(other))).concurrency_limit == 4
+    for id_ in (one, other):
+        await prefect.delete_concurrency_limit_by_tag(limits.tag_of(id_))
+
+
+async def test_a_process_worker_runs_the_same_flows(up: Up, prefect: PrefectClient, product: Settings) -> None:
+    pool = "containers"
+    await apply._ensure_pool(prefect, pool, "process")
+    stage = next(each for each in definitions.load().deployments if each.name == "enforce_time_limits")
+    flow_id = await prefect.create_flow_from_name("enforce_time_limits")
+    deployment = await prefect.create_deployment(
+        flow_id,
+        "in-a-process",
+        entrypoint=stage.entrypoint,
+        work_pool_name=pool,
+        pull_steps=definitions.load().pull,
+    )
+    run = await prefect.create_flow_run_from_deployment(deployment)
+    found = instance.read(up.data_dir)
+    assert found is not None
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--run-once"),
+        cwd=definitions.ROOT,
+        env=up.environment | found.environment | {"PATH": path, "PREFECT_HOME": str(up.data_dir / "other")},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            worker.terminate()
+        await worker.wait()
+
+
+# The worker in its own process
+
+
+@pytest.fixture
+async def worker(prefect: PrefectClient, tmp_path: Path) -> AsyncIterator[InProcessWorker]:
+    (tmp_path / "greeting.py").write_text(FLOW)
+    await apply._ensure_pool(prefect, "greetings", "pressroom")
+    flow_id = await prefect.create_flow_from_name("greet")
+    await prefect.create_deployment(
+        flow_id, "greet", entrypoint="greeting.py:greet", work_pool_name="greetings", parameters={"name": "world"}
+    )
+    worker = InProcessWorker(work_pool_name="greetings", name="tester", limit=5, root=tmp_path)
+    working = asyncio.create_task(worker.start(printer=lambda *_: None))
+    yield worker
+    await worker.cancel_all("The test is over.")
+    working.cancel()
+    await asyncio.wait({working})
+    sys.modules.pop("greeting", None)
+    sys.path.remove(str(tmp_path))
+
+
+async def ask_greeting(client: PrefectClient, **parameters: object) -> FlowRun:
+    deployment = await client.read_deployment_by_name("greet/greet")
+    return await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+
+async def started(worker: InProcessWorker, client: PrefectClient, run: FlowRun) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await client.read_flow_run(run.id)).state_type != StateType.RUNNING or not worker.running:
+            await asyncio.sleep(0.1)
+
+
+async def test_the_worker_runs_flows_with_their_parameters(worker: InProcessWorker, prefect: PrefectClient) -> None:
+    good, bad = await ask_greeting(prefect), await ask_greeting(prefect, name="nobody")
+    assert (await finished(prefect, good.id)).state_type == StateType.COMPLETED
+    failed = await finished(prefect, bad.id)
+    assert failed.state_type == StateType.FAILED
+    assert "nobody is there" in (failed.state.message or "" if failed.state else "")
+
+
+async def test_a_run_that_is_cancelled_ends_cancelled_and_never_crashed(
+    worker: InProcessWorker, prefect: PrefectClient
+) -> None:
+    run = await ask_greeting(prefect, seconds=600)
+    await started(worker, prefect, run)
+    await prefect.set_flow_run_state(run.id, Cancelling())
+    assert (await finished(prefect, run.id)).state_type == StateType.CANCELLED
+    until_done = asyncio.get_running_loop().time() + 5
+    while worker.running and asyncio.get_running_loop().time() < until_done:
+        await asyncio.sleep(0.05)
+    assert not worker.running
+    states = [state.type for state in await prefect.read_flow_run_states(run.id)]
+    assert StateType.CRASHED not in states
+    assert states[-1] == StateType.CANCELLED
+
+
+async def test_a_worker_that_stops_leaves_nothing_running(worker: InProcessWorker, prefect: PrefectClient) -> None:
+    run = await ask_greeting(prefect, seconds=600)
+    await started(worker, prefect, run)
+    await worker.cancel_all("The worker was stopped.")
+    ended = await finished(prefect, run.id, 5)
+    assert ended.state is not None
+    assert (ended.state.type, ended.state.message) == (StateType.CANCELLED, "The worker was stopped.")
+
+
+# What happens to it
+
+
+def test_a_child_that_dies_is_started_again_and_that_is_said(up: Up) -> None:
+    before = up.child("console")
+    before.kill()
+    assert until(lambda: "console      runs again" in up.said), up.said
+    assert "console      was killed by SIGKILL; starting it again in 1 s" in up.said
+    assert up.child("console").pid != before.pid
+    assert httpx.get(f"http://127.0.0.1:{up.console}/healthz", timeout=10).status_code == httpx.codes.OK
+
+
+async def test_everything_works_again_after_postgres_was_killed(up: Up, prefect: PrefectClient) -> None:
+    up.child("postgres").send_signal(signal.SIGKILL)
+    assert await asyncio.to_thread(until, lambda: "postgres     runs again" in up.said), up.said
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):
+                run = await run_of(prefect, "enforce_time_limits/enforce_time_limits")
+                if (await finished(prefect, run.id, 20)).state_type == StateType.COMPLETED:
+                    break
+            await asyncio.sleep(0.5)
+
+
+async def test_a_worker_that_was_killed_comes_back_and_clears_up(up: Up, prefect: PrefectClient) -> None:
+    deployment = await prefect.read_deployment_by_name("check_health/check_health")
+    lost = await prefect.create_flow_run_from_deployment(deployment.id, state=Scheduled())
+    up.child("worker").kill()
+    await prefect.set_flow_run_state(lost.id, _running(), force=True)
+    assert await asyncio.to_thread(until, lambda: "worker       runs again" in up.said), up.said
+    assert (await finished(prefect, lost.id)).state_type == StateType.CRASHED
+
+
+def _running() -> object:
+    from prefect.states import Running  # noqa: PLC0415 - would hide the name of what runs
+
+    return Running()
+
+
+def test_sigterm_stops_everything_within_ten_seconds(up: Up) -> None:
+    family = up.family()
+    began = time.monotonic()
+    up.supervisor.terminate()
+    assert up.supervisor.wait(20) == 0, up.said
+    assert time.monotonic() - began < 10
+    assert not living(family)
+    assert not (up.data_dir / "run.json").exists()
+
+
+def test_it_starts_again_after_everything_was_killed(up: Up) -> None:
+    up.start()
+    family = up.family()
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    up.supervisor.wait(5)
+    assert until(lambda: not living(family), 10)
+    record = json.loads((up.data_dir / "run.json").read_text())
+    assert record["supervisor"]["pid"] == up.supervisor.pid
+    up.start()
+    assert "8 unchanged" in up.said
+
+
+def test_a_second_signal_stops_it_at_once(up: Up) -> None:
+    family = up.family()
+    up.supervisor.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    began = time.monotonic()
+    up.supervisor.send_signal(signal.SIGINT)
+    assert up.supervisor.wait(5) in {0, 130}
+    assert time.monotonic() - began < 3
+    assert until(lambda: not living(family), 5)
