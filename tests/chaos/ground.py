@@ -101,6 +101,7 @@ class Ground:
         self.processes = processes
         self.site = site
         self.restarts: list[str] = []
+        self.cuts = 0
         self._place = place
         self._cluster = cluster
         self._key = vault.new_key()

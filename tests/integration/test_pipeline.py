@@ -200,7 +200,7 @@ async def test_the_stored_session_is_used_again_and_is_not_readable(world: World
 
 
 async def test_a_wrong_password_is_said_and_costs_no_item_anything(world: World, playground: Running) -> None:
-    login = await world.login(password="wrong")  # noqa: S106
+    login = await world.login(password="wrong")
     bad = await world.process("bad", logins=[login])
     good = await world.process("good")
     report = await discover_articles()
@@ -330,15 +330,15 @@ async def test_a_process_ends_when_its_time_is_over(world: World, playground: Ru
 
 async def test_a_start_names_what_is_missing(world: World) -> None:
     await world.process("bare", logins=[], templates=[], start=False)
-    with pytest.raises(Invalid, match="a login.*a template"):
+    with pytest.raises(Invalid, match=r"a login.*a template"):
         await lifecycle.start(await world.desk(), "bare")
 
 
 async def test_a_start_that_checks_names_the_credentials_that_do_not_work(world: World) -> None:
-    login = await world.login(password="wrong")  # noqa: S106
+    login = await world.login(password="wrong")
     provider = await world.provider("wrong", key="not-the-key")
     await world.process(logins=[login], provider=provider, start=False)
-    with pytest.raises(Invalid, match="password.*refuses its key"):
+    with pytest.raises(Invalid, match=r"password.*refuses its key"):
         await lifecycle.start(await world.desk(), "watch", check_credentials=True)
 
 
