@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from lib.errors import SessionHeldError
 
@@ -29,10 +29,26 @@ def forbid_session(what: str) -> None:
         raise SessionHeldError(f"{what} was begun inside a database session")
 
 
+# SQLSTATE classes: connection lost, transaction undone (a deadlock's victim), no resources, ended by an operator.
+_PASSING = ("08", "40", "53", "57")
+
+
+def will_pass(error: BaseException) -> bool:
+    """Whether the database was away, restarts, or undid the transaction: nothing was written, or the answer was lost.
+
+    asyncpg's errors are no OperationalError: all but a few arrive as a plain DBAPIError that only its SQLSTATE explains.
+    """
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        known = isinstance(error, OperationalError | InterfaceError | InternalError)
+        return known or error.connection_invalidated or state.startswith(_PASSING)
+    return isinstance(error, OSError)
+
+
 async def persistently(write: Callable[[], Awaitable[T]], seconds: float = 30) -> T:
     """Repeat a write while the database restarts. For writes that a second time would find done, such as a settle."""
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type((OperationalError, InterfaceError, OSError)),
+        retry=retry_if_exception(will_pass),
         stop=stop_after_delay(seconds),
         wait=wait_random_exponential(multiplier=0.2, max=3),
         reraise=True,

@@ -49,12 +49,14 @@ class Sites:
         self._database = database
         self._vault = vault
         self._open: dict[UUID, _Open] = {}
+        self._ended: list[MyMoment] = []
         self._locks: dict[UUID, asyncio.Lock] = {}
 
     async def aclose(self) -> None:
-        for entry in self._open.values():
-            await entry.client.aclose()
+        for client in (*(entry.client for entry in self._open.values()), *self._ended):
+            await client.aclose()
         self._open.clear()
+        self._ended.clear()
 
     async def use(self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]]) -> T:
         """Run `do` with a logged-in client; when the site has ended the session, log in and run it once more.
@@ -85,7 +87,7 @@ class Sites:
         if self._open.get(login_id) is not entry:
             return  # somebody else noticed first
         del self._open[login_id]
-        await entry.client.aclose()
+        self._ended.append(entry.client)  # not closed yet: others may be in the middle of a request with it
         async with self._database.session() as session:
             await logins.end_session(session, login_id, entry.cookies_encrypted)
 

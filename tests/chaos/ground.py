@@ -45,8 +45,8 @@ SHORT = {
     "RETRY_MAX": "1",
     "UNKNOWN_WAIT": "2",
     "REFUSED_WAIT": "1",
-    "QUIET_MIN": "0.3",
-    "QUIET_MAX": "1",
+    "QUIET_MIN": "1",
+    "QUIET_MAX": "3",
     "MAX_ATTEMPTS": "50",
     "ARTICLE_LIMIT": "100",
 }

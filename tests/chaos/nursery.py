@@ -101,6 +101,7 @@ def main() -> None:
     signal.set_wakeup_fd(ringer)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    worker.warm_up()
     if len(os.listdir("/proc/self/task")) != 1:
         sys.exit("a thread was started by an import: no fork would be a whole worker")
     tell(ready=os.getpid())

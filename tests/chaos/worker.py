@@ -11,10 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import openai.resources.chat.completions
+from bs4 import BeautifulSoup
+from sqlalchemy.orm import configure_mappers
+
 from flows.discover_articles import discover_articles
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
+from lib import http
 from lib.monitoring import posting, sites
 from lib.monitoring.items import CommentToPost, ProcessRef, TickReport
 from lib.monitoring.mymoment import MyMoment
@@ -27,13 +32,20 @@ STAGES = (
     generate_comments_for_articles,
     post_comments_for_articles,
 )
-# The flows import them when they run; here they are wanted before the fork.
-LOADED = (discovery, preparation, generation, posting_tasks)
+# The flows import their tasks when they run; here everything is wanted before the fork.
+LOADED = (discovery, preparation, generation, posting_tasks, openai.resources.chat.completions)
 PROCESSES = "CHAOS_PROCESSES"
 BREAK = "CHAOS_BREAK"
 LOG_IN_LEASE = "CHAOS_LOG_IN_LEASE"
 BLIND = "blind"
 ERROR = "unexpected"
+
+
+def warm_up() -> None:
+    """What every worker would otherwise do first; without a thread, a socket or a random number left behind."""
+    http.trusted()
+    configure_mappers()
+    BeautifulSoup("<p>", "lxml")
 
 
 def run() -> None:
@@ -71,7 +83,7 @@ async def _repeat(stage: Callable[[UUID | None], Awaitable[TickReport]], process
             done = (await stage(chosen)).done
         except Exception as error:  # noqa: BLE001 - a failed tick is Prefect's to show; the next one comes all the same
             print(f"{ERROR} {stage.__name__} {type(error).__name__}: {str(error)[:300]!r}", flush=True)  # noqa: T201
-        await asyncio.sleep(random.uniform(0.02, 0.1) if done else random.uniform(0.2, 0.5))
+        await asyncio.sleep(random.uniform(0.02, 0.1) if done else random.uniform(0.3, 0.8))
 
 
 async def _post_blindly(site: MyMoment, item: CommentToPost) -> str:

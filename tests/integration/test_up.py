@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -24,7 +24,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling, Running, Scheduled
 
 from deployments import apply, definitions, instance, limits
 from deployments.in_process import InProcessWorker
@@ -165,6 +165,12 @@ async def prefect(up: Up) -> AsyncIterator[PrefectClient]:
             yield client
 
 
+async def eventually(true: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> None:
+    async with asyncio.timeout(seconds):
+        while not await true():
+            await asyncio.sleep(0.1)
+
+
 async def finished(client: PrefectClient, flow_run_id: UUID, seconds: float = PATIENCE) -> FlowRun:
     async with asyncio.timeout(seconds):
         while True:
@@ -217,19 +223,6 @@ def test_another_command_finds_what_runs(up: Up, monkeypatch: pytest.MonkeyPatch
         read_settings.cache_clear()
 
 
-async def test_each_stage_runs_once_at_once_and_then_on_its_schedule(prefect: PrefectClient) -> None:
-    stages = {each.name for each in definitions.load().deployments if each.is_stage}
-    seen: dict[str, set[str]] = {}
-    async with asyncio.timeout(PATIENCE):
-        while {name for name, tags in seen.items() if {"at-start", "auto-scheduled"} <= tags} != stages:
-            for name in stages:
-                wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-                for run in await prefect.read_flow_runs(deployment_filter=wanted, limit=100):
-                    if run.state is not None and run.state.is_completed():
-                        seen.setdefault(name, set()).update(run.tags)
-            await asyncio.sleep(0.5)
-
-
 # What is refused
 
 
@@ -257,7 +250,8 @@ def product(up: Up) -> Settings:
     return Settings(database_url=found.environment["PRESSROOM_DATABASE_URL"], stage_interval=15)
 
 
-async def test_a_second_deploy_changes_nothing(prefect: PrefectClient, product: Settings) -> None:
+@pytest.mark.usefixtures("prefect")
+async def test_a_second_deploy_changes_nothing(product: Settings) -> None:
     changes = await apply.deploy(product)
     assert {change.outcome for change in changes} == {"unchanged"}
     assert len(changes) == 1 + len(definitions.load().deployments)
@@ -280,8 +274,8 @@ async def test_a_deploy_sets_the_interval_and_leaves_a_paused_schedule_paused(
     await prefect.update_deployment_schedule(found.id, found.schedules[0].id, active=True)
 
 
-async def test_prefects_own_deploy_command_understands_the_file(up: Up, prefect: PrefectClient) -> None:
-    del prefect
+@pytest.mark.usefixtures("prefect")
+async def test_prefects_own_deploy_command_understands_the_file(up: Up) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = up.environment | {"PREFECT_API_URL": up.api, "PREFECT_HOME": str(up.data_dir / "other")}
     done = await asyncio.to_thread(
@@ -304,7 +298,7 @@ async def test_a_limit_that_people_set_stays(prefect: PrefectClient) -> None:
         await prefect.delete_concurrency_limit_by_tag(limits.tag_of(id_))
 
 
-async def test_a_process_worker_runs_the_same_flows(up: Up, prefect: PrefectClient, product: Settings) -> None:
+async def test_a_process_worker_runs_the_same_flows(up: Up, prefect: PrefectClient) -> None:
     pool = "containers"
     await apply._ensure_pool(prefect, pool, "process")
     stage = next(each for each in definitions.load().deployments if each.name == "enforce_time_limits")
@@ -361,12 +355,14 @@ async def ask_greeting(client: PrefectClient, **parameters: object) -> FlowRun:
 
 
 async def started(worker: InProcessWorker, client: PrefectClient, run: FlowRun) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await client.read_flow_run(run.id)).state_type != StateType.RUNNING or not worker.running:
-            await asyncio.sleep(0.1)
+    async def is_running() -> bool:
+        return worker.running > 0 and (await client.read_flow_run(run.id)).state_type == StateType.RUNNING
+
+    await eventually(is_running)
 
 
-async def test_the_worker_runs_flows_with_their_parameters(worker: InProcessWorker, prefect: PrefectClient) -> None:
+@pytest.mark.usefixtures("worker")
+async def test_the_worker_runs_flows_with_their_parameters(prefect: PrefectClient) -> None:
     good, bad = await ask_greeting(prefect), await ask_greeting(prefect, name="nobody")
     assert (await finished(prefect, good.id)).state_type == StateType.COMPLETED
     failed = await finished(prefect, bad.id)
@@ -381,10 +377,11 @@ async def test_a_run_that_is_cancelled_ends_cancelled_and_never_crashed(
     await started(worker, prefect, run)
     await prefect.set_flow_run_state(run.id, Cancelling())
     assert (await finished(prefect, run.id)).state_type == StateType.CANCELLED
-    until_done = asyncio.get_running_loop().time() + 5
-    while worker.running and asyncio.get_running_loop().time() < until_done:
-        await asyncio.sleep(0.05)
-    assert not worker.running
+
+    async def is_idle() -> bool:
+        return worker.running == 0
+
+    await eventually(is_idle)
     states = [state.type for state in await prefect.read_flow_run_states(run.id)]
     assert StateType.CRASHED not in states
     assert states[-1] == StateType.CANCELLED
@@ -400,6 +397,19 @@ async def test_a_worker_that_stops_leaves_nothing_running(worker: InProcessWorke
 
 
 # What happens to it
+
+
+async def test_each_stage_runs_once_at_once_and_then_on_its_schedule(prefect: PrefectClient) -> None:
+    stages = {each.name for each in definitions.load().deployments if each.is_stage}
+    seen: dict[str, set[str]] = {}
+    async with asyncio.timeout(PATIENCE):
+        while {name for name, tags in seen.items() if {"at-start", "auto-scheduled"} <= tags} != stages:
+            for name in stages:
+                wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+                for run in await prefect.read_flow_runs(deployment_filter=wanted, limit=100):
+                    if run.state is not None and run.state.is_completed():
+                        seen.setdefault(name, set()).update(run.tags)
+            await asyncio.sleep(0.5)
 
 
 def test_a_child_that_dies_is_started_again_and_that_is_said(up: Up) -> None:
@@ -427,15 +437,9 @@ async def test_a_worker_that_was_killed_comes_back_and_clears_up(up: Up, prefect
     deployment = await prefect.read_deployment_by_name("check_health/check_health")
     lost = await prefect.create_flow_run_from_deployment(deployment.id, state=Scheduled())
     up.child("worker").kill()
-    await prefect.set_flow_run_state(lost.id, _running(), force=True)
+    await prefect.set_flow_run_state(lost.id, Running(), force=True)
     assert await asyncio.to_thread(until, lambda: "worker       runs again" in up.said), up.said
     assert (await finished(prefect, lost.id)).state_type == StateType.CRASHED
-
-
-def _running() -> object:
-    from prefect.states import Running  # noqa: PLC0415 - would hide the name of what runs
-
-    return Running()
 
 
 def test_sigterm_stops_everything_within_ten_seconds(up: Up) -> None:

@@ -138,7 +138,7 @@ async def claim_generation(
 ) -> CommentToGenerate | Wait | None:
     """Claim one comment to generate, unless `limit` of the provider's are in work already, in any worker."""
     provider = LLMProviderConfiguration
-    await session.execute(select(provider.id).where(provider.id == provider_id).with_for_update())
+    await session.execute(select(provider.id).where(provider.id == provider_id).with_for_update(key_share=True))
     in_work = select(func.count()).where(
         AIComment.llm_provider_id == provider_id, AIComment.status == "prepared", work.held(AIComment)
     )
@@ -184,7 +184,7 @@ async def claim_post(
     """Claim one comment to post, and with it the login: one post at a time and `next_post_at` kept, in any worker.
 
     The process row is locked against a stop: either the stop sees this claim, or this claim sees the stop.
-    Locks are always taken in the order process, login, comment.
+    Locks are taken in the order process, login, comment, and none that an insert of a comment would wait for.
     """
     await session.execute(
         select(MonitoringProcess.id).where(MonitoringProcess.id == process_id).with_for_update(read=True)
@@ -193,7 +193,10 @@ async def claim_post(
     pause = func.greatest(func.extract("epoch", login.next_post_at - func.now()), 0)
     free = or_(login.posting_token.is_(None), login.posting_lease_expires_at < func.now())
     turn = await session.execute(
-        select(case((free, func.coalesce(pause, 0)), else_=0.5)).where(login.id == login_id).with_for_update()
+        select(case((free, func.coalesce(pause, 0)), else_=0.5))
+        .where(login.id == login_id)
+        # Not FOR UPDATE: discovery's new comments refer to the login before it locks its process.
+        .with_for_update(key_share=True)
     )
     wait = float(turn.scalar_one())
     picked = (

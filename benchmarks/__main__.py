@@ -1,0 +1,47 @@
+"""Measure, print, and keep the figures in `benchmarks/RESULTS.md`."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import overhead
+from benchmarks.overhead import ARTICLES, AT_ONCE, IDEAL, LLM_SECONDS, PAGE_SECONDS, Figure
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def report(figures: list[Figure]) -> str:
+    lines = [
+        "# Results",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores, one machine.",
+        "Figures compare; they are no promises. `make bench` writes this file.",
+        "",
+        f"## {ARTICLES} articles through four stages at once",
+        "",
+        f"Pages {PAGE_SECONDS * 1000:.0f} ms, model {LLM_SECONDS:g} s, {AT_ONCE} calls at once: ideal {IDEAL:.1f} s.",
+        "",
+        "| | seconds | × ideal | sessions | p50 ms | p99 ms | max ms | connections of a run |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        have = figure.sessions
+        sessions = (
+            f"{have.count} | {have.p50 * 1000:.1f} | {have.p99 * 1000:.1f} | {have.max * 1000:.0f} | "
+            f"{have.peak_connections}"
+            if have
+            else "| | | | "
+        )
+        lines.append(f"| {figure.name} | {figure.seconds:.1f} | {figure.ratio:.2f} | {sessions} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    text = report(overhead.run())
+    print(text)
+    RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The product and a playground in processes of their own, so that a measurement shares no event loop with them."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+UP_WITHIN = 90.0
+FAR_AWAY = "86400"  # no schedule of the product interferes
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Addresses of what runs."""
+
+    site: str
+    database_url: str
+    prefect_api_url: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def ground(llm_seconds: float, page_seconds: float) -> Iterator[Ground]:
+    """Start both, set them in this process's environment, and stop them in the end."""
+    place = Path(tempfile.mkdtemp(prefix="pressroom-bench-"))
+    place.chmod(0o755)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        site = stack.enter_context(_playground(llm_seconds))
+        _slow_down(site, page_seconds)
+        environment = stack.enter_context(_product(place))
+        os.environ.update(environment)
+        yield Ground(site, environment["PRESSROOM_DATABASE_URL"], environment["PREFECT_API_URL"])
+
+
+@contextlib.contextmanager
+def _child(
+    command: list[str], environment: dict[str, str], log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    with Path(log or os.devnull).open("wb") as out:
+        child = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def _playground(llm_seconds: float) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "playground", "--port", str(port), "--llm", "scripted"]
+    with _child([*command, "--llm-latency", str(llm_seconds), "--new-article-every", "0"], {}):
+        url = f"http://127.0.0.1:{port}"
+        _wait_until(lambda: httpx.get(f"{url}/control/requests").is_success)
+        yield url
+
+
+@contextlib.contextmanager
+def _product(place: Path) -> Iterator[dict[str, str]]:
+    settings = {
+        "PRESSROOM_DATA_DIR": str(place),
+        "PRESSROOM_PREFECT_PORT": str(free_port()),
+        "PRESSROOM_CONSOLE_PORT": str(free_port()),
+        "PRESSROOM_STAGE_INTERVAL": FAR_AWAY,
+    }
+    with _child([sys.executable, "-m", "deployments.up"], settings, place / "up.log"):
+        record = place / "run.json"
+        _wait_until(lambda: "PREFECT_API_URL" in _environment(record))
+        url = f"http://127.0.0.1:{settings['PRESSROOM_CONSOLE_PORT']}/health"
+        _wait_until(lambda: httpx.get(url).is_success)
+        time.sleep(5)  # its own first ticks
+        yield settings | _environment(record)
+
+
+def _environment(record: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads(record.read_text())["environment"] if record.exists() else {}
+    return found
+
+
+def _slow_down(site: str, seconds: float) -> None:
+    for route in ("index", "article", "comment", "login"):
+        fault = {"route": route, "kind": "latency", "seconds": seconds, "times": None}
+        httpx.post(f"{site}/control/faults", json=fault).raise_for_status()
+
+
+def _wait_until(well: object) -> None:
+    assert callable(well)
+    deadline = time.monotonic() + UP_WITHIN
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if well():
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"Nothing answered within {UP_WITHIN:g} s")

@@ -1,0 +1,149 @@
+"""500 articles through the four stages at once: how much longer than the outside world alone would take?
+
+Pages answer in 50 ms, the model in 1 s with 20 calls at once. The ideal is the longest stage's waiting alone: 500
+calls of 1 s, 20 at once. The peer is a bare loop that makes the same 500 calls on the same model and does nothing else.
+"""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+
+import httpx
+from sqlalchemy import select
+
+from benchmarks.ground import ground
+from lib import vault, work
+from lib.database import Database, SessionFigures
+from lib.monitoring.models import ProcessStage
+from lib.settings import settings as read_settings
+from playground.accounts import BOTS, LLM_KEY, LLM_MODEL
+from tests.world import World
+
+ARTICLES = 500
+LOGINS = 10
+PAGE_SECONDS = 0.05
+LLM_SECONDS = 1.0
+AT_ONCE = 20
+IDEAL = ARTICLES * LLM_SECONDS / AT_ONCE
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One way of doing it, in seconds, and what its database sessions were like."""
+
+    name: str
+    seconds: float
+    sessions: SessionFigures | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.seconds / IDEAL
+
+
+def run() -> list[Figure]:
+    os.environ.update(
+        {
+            "PRESSROOM_ENCRYPTION_KEYS": vault.new_key(),
+            "PRESSROOM_ALLOW_PRIVATE_ADDRESSES": "true",
+            "PRESSROOM_SITE_REQUESTS_PER_SECOND": "100000",
+            "PRESSROOM_SITE_BURST": "100000",
+            "PRESSROOM_POST_INTERVAL": "0",
+            "PRESSROOM_ARTICLE_LIMIT": str(ARTICLES),
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        }
+    )
+    with ground(LLM_SECONDS, PAGE_SECONDS) as there:
+        figures = [Figure("bare loop over the model", asyncio.run(_bare_loop(there.site)))]
+        figures.append(asyncio.run(_pipeline(there.site, "item task runs on", 1000, item_runs=True)))
+        figures.append(asyncio.run(_pipeline(there.site, "item task runs off", 2000, item_runs=False)))
+        return figures
+
+
+async def _bare_loop(site: str) -> float:
+    gate = asyncio.Semaphore(AT_ONCE)
+    body = {"model": LLM_MODEL, "messages": [{"role": "user", "content": "Say something kind about a red panda."}]}
+    headers = {"Authorization": f"Bearer {LLM_KEY}"}
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=AT_ONCE)) as client:
+
+        async def call() -> None:
+            async with gate:
+                (await client.post(f"{site}/llm/v1/chat/completions", json=body, headers=headers)).raise_for_status()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(call() for _ in range(ARTICLES)))
+        return time.perf_counter() - began
+
+
+async def _pipeline(site: str, name: str, first_tab: int, *, item_runs: bool) -> Figure:
+    from flows.discover_articles import discover_articles  # noqa: PLC0415 - Prefect reads the environment first
+    from flows.generate_comments_for_articles import generate_comments_for_articles  # noqa: PLC0415
+    from flows.post_comments_for_articles import post_comments_for_articles  # noqa: PLC0415
+    from flows.prepare_content_of_articles import prepare_content_of_articles  # noqa: PLC0415
+
+    os.environ["PRESSROOM_ITEM_TASK_RUNS"] = str(item_runs).lower()
+    read_settings.cache_clear()
+    settings = read_settings()
+    assert settings.database_url
+    opened: list[Database] = []
+    _remember(opened)
+    async with Database(settings.database_url) as database:
+        await _make_world(World(settings, database, site), name, first_tab)
+        opened.clear()
+        began = time.perf_counter()
+        discovering = asyncio.create_task(discover_articles())
+        await _begun(database)  # the others go on for as long as an earlier stage runs
+        await asyncio.gather(
+            discovering, prepare_content_of_articles(), generate_comments_for_articles(), post_comments_for_articles()
+        )
+        seconds = time.perf_counter() - began
+        rows = await World(settings, database, site).all_comments()
+    mine = [row for row in rows if row.article_title and int(row.mymoment_article_id)]
+    assert {row.status for row in mine} == {"posted"}, {row.status for row in mine}
+    return Figure(name, seconds, _together([each.figures() for each in opened]))
+
+
+async def _begun(database: Database) -> None:
+    held = select(ProcessStage.stage).where(work.held(ProcessStage)).limit(1)
+    while True:
+        async with database.session() as session:
+            if await session.scalar(held):
+                return
+        await asyncio.sleep(0.02)
+
+
+def _remember(opened: list[Database]) -> None:
+    enter = Database.__aenter__
+
+    async def remembering(self: Database) -> Database:
+        opened.append(self)
+        return await enter(self)
+
+    Database.__aenter__ = remembering  # type: ignore[method-assign]
+
+
+def _together(figures: list[SessionFigures]) -> SessionFigures:
+    """The worst of each figure over the runs; counts are summed."""
+    return SessionFigures(
+        count=sum(each.count for each in figures),
+        p50=max(each.p50 for each in figures),
+        p99=max(each.p99 for each in figures),
+        max=max(each.max for each in figures),
+        round_trips=sum(each.round_trips for each in figures),
+        peak_connections=max(each.peak_connections for each in figures),
+    )
+
+
+async def _make_world(world: World, name: str, first_tab: int) -> None:
+    template = await world.template(f"template of {name}")
+    provider = await world.provider(f"provider of {name}", max_concurrency=AT_ONCE)
+    async with httpx.AsyncClient(base_url=world.site, timeout=60) as client:
+        for number in range(LOGINS):
+            tab = str(first_tab + number)
+            made = await client.post("/control/articles", json={"tab": tab, "count": ARTICLES // LOGINS})
+            made.raise_for_status()
+            login = await world.login(f"login {number} of {name}", BOTS[number].username)
+            await world.process(
+                f"{name} {number}", logins=[login], templates=[template], provider=provider, tab_filter=tab
+            )

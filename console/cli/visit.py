@@ -1,0 +1,103 @@
+"""A command's visit to the database: the settings of what runs, the user who asks, and one connection."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from console.cli.edge import WHAT_TO_DO, database_trouble
+from lib import vault
+from lib.database import Database
+from lib.errors import Invalid, PressroomError
+from lib.monitoring import fields
+from lib.monitoring.lifecycle import Desk
+from lib.monitoring.store import catalog
+from lib.settings import Settings
+from lib.settings import settings as read_settings
+from lib.vault import Vault
+
+T = TypeVar("T")
+
+USER = "PRESSROOM_USER"
+OPERATOR = "operator"
+DRIVER = "postgresql+asyncpg"
+
+
+class DatabaseTroubleError(PressroomError):
+    """The database cannot be reached or used."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a command works with."""
+
+    settings: Settings
+    database: Database
+    user_id: UUID
+
+    def desk(self) -> Desk:
+        """Raise Invalid when there is no encryption key."""
+        return Desk(self.settings, self.database, vault.open_vault(self.settings), self.user_id)
+
+    def desk_without_secrets(self) -> Desk:
+        """For what must work even when the keys are lost: its vault opens nothing."""
+        return Desk(self.settings, self.database, Vault([vault.new_key()]), self.user_id)
+
+
+def connected_settings() -> Settings:
+    """The settings, those of the running `pressroom up` of the data directory included."""
+    from deployments.instance import connect_environment  # noqa: PLC0415 - the one way by which they are found
+
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    read_settings.cache_clear()
+    connect_environment(read_settings())
+    read_settings.cache_clear()
+    return read_settings()
+
+
+def database_url(settings: Settings) -> str:
+    """Raise Invalid when it is not set, or not one that we can use. Never names a password."""
+    if settings.database_url is None:
+        raise Invalid(f"there is no database; {WHAT_TO_DO}")
+    try:
+        driver = make_url(settings.database_url).drivername
+    except ArgumentError:
+        driver = "nothing that can be read"
+    if driver != DRIVER:
+        raise Invalid(f"PRESSROOM_DATABASE_URL must begin with {DRIVER}://, not with {driver}")
+    return settings.database_url
+
+
+def visiting(do: Callable[[Visit], Awaitable[T]]) -> T:
+    """Connect, do it, close."""
+    return asyncio.run(_visit(do))
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """For the first contact with the database: what goes wrong is a DatabaseTroubleError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        words = database_trouble(error)
+        if words is None:
+            raise
+        raise DatabaseTroubleError(words) from error
+
+
+async def _visit(do: Callable[[Visit], Awaitable[T]]) -> T:
+    settings = connected_settings()
+    name = fields.name(os.environ.get(USER) or OPERATOR, f"The user's name in {USER}")
+    async with Database(database_url(settings), pool_size=1) as database:
+        with reaching():
+            async with database.session() as session:
+                user_id = await catalog.ensure_user(session, name)
+        return await do(Visit(settings, database, user_id))

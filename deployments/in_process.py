@@ -1,0 +1,138 @@
+"""A Prefect worker that awaits flows in its own process: a tenth of what a process a run costs.
+
+`prefect.flow_engine.run_flow` and the handling of a cancelled task are not documented API. Prefect is pinned, and
+tests/integration/test_worker.py fails when they move.
+"""
+
+import asyncio
+import contextvars
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio.abc
+from prefect import Flow
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelled
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from deployments import definitions
+
+TO_LET_GO = 2.0  # seconds that a cancelled flow has before the server is told in any case
+CANCELLING = [StateType.CANCELLING, StateType.CANCELLED]
+
+
+@dataclass(frozen=True)
+class _Running:
+    flow_run: FlowRun
+    task: asyncio.Task[Any]
+    context: contextvars.Context
+
+    def cancel(self, state: State[Any]) -> None:
+        """The engine finds itself in a final state and lets go; otherwise it reports a crash, and alerts go out."""
+        inner = self.context.run(FlowRunContext.get)
+        for flow_run in (self.flow_run, inner.flow_run if inner is not None else None):
+            if flow_run is not None:
+                flow_run.state = state
+        self.task.cancel()
+
+
+async def _run(flow: Flow[..., Any], flow_run: FlowRun) -> Any:
+    running: Any = run_flow(flow, flow_run=flow_run, return_type="state")  # of an async flow a coroutine
+    return await running
+
+
+class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
+    """Runs async flows. Keep it out of the main thread: there, the flow engine takes SIGTERM for itself."""
+
+    type = "pressroom"
+    job_configuration = BaseJobConfiguration
+
+    def __init__(self, *, work_pool_name: str, name: str, limit: int, root: Path = definitions.ROOT) -> None:
+        super().__init__(work_pool_name=work_pool_name, name=name, limit=limit, create_pool_if_not_found=False)
+        self._root = root
+        self._running: dict[UUID, _Running] = {}
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: BaseJobConfiguration,  # noqa: ARG002 - there is no infrastructure to configure
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> BaseWorkerResult:
+        """Await the flow; its state is on the server when this returns."""
+        flow = await self._flow_of(flow_run)
+        context = contextvars.copy_context()
+        task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
+        self._running[flow_run.id] = _Running(flow_run, task, context)
+        if task_status is not None:
+            task_status.started(flow_run.id.int)
+        try:
+            await asyncio.wait({task})
+            self._look_at(task)
+        finally:
+            task.cancel()
+            del self._running[flow_run.id]
+        return BaseWorkerResult(identifier=self.name, status_code=0)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """At each poll, first stop what somebody cancelled."""
+        await self._cancel_what_was_asked_for()
+        return await super().get_and_submit_flow_runs()
+
+    async def cancel_all(self, message: str) -> None:
+        """Cancel every run that is under way or being taken up, and say so to the server."""
+        await asyncio.gather(*(self._cancel(running, message) for running in tuple(self._running.values())))
+        for flow_run_id in self._submitting_flow_run_ids - self._running.keys():
+            await self._mark_cancelled(flow_run_id, Cancelled(message=message))
+
+    async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
+        if flow_run.deployment_id is None:
+            raise ValueError(f"flow run {flow_run.id} has no deployment")
+        deployment = await self.client.read_deployment(flow_run.deployment_id)
+        if deployment.entrypoint is None:
+            raise ValueError(f"deployment {deployment.name} has no entrypoint")
+        flow = definitions.load_flow(deployment.entrypoint, self._root)
+        if not flow.isasync:
+            raise TypeError(f"{deployment.entrypoint} is not async, and would hold up every other run")
+        return flow
+
+    @staticmethod
+    def _look_at(task: asyncio.Task[Any]) -> None:
+        """Raise what the engine did not make a state of."""
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Abort | Pause):
+            raise error
+
+    async def _cancel_what_was_asked_for(self) -> None:
+        if not self._running:
+            return
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=CANCELLING))
+        asked_for = FlowRunFilter(id=FlowRunFilterId(any_=list(self._running)), state=state)
+        for flow_run in await self.client.read_flow_runs(flow_run_filter=asked_for):
+            if running := self._running.get(flow_run.id):
+                await self._cancel(running, "Cancelled on request.")
+
+    async def _cancel(self, running: _Running, message: str) -> None:
+        state: State[Any] = Cancelled(message=message)
+        running.cancel(state)
+        await asyncio.wait({running.task}, timeout=TO_LET_GO)
+        await self._mark_cancelled(running.flow_run.id, state)
+
+    async def _mark_cancelled(self, flow_run_id: UUID, state: State[Any]) -> None:
+        try:
+            await self.client.set_flow_run_state(flow_run_id, state, force=True)
+        except ObjectNotFound:
+            self._logger.debug("flow run %s is gone", flow_run_id)

@@ -1,0 +1,2 @@
+-- Beside Pressroom's own, which POSTGRES_DB names.
+CREATE DATABASE prefect;

@@ -1,0 +1,108 @@
+"""A storm from beginning to end, and the report of it."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.chaos import worker
+from tests.chaos.crew import Crew, hired
+from tests.chaos.evidence import Breach, Evidence, breaches
+from tests.chaos.ground import NEWSROOM, SHORT, Ground, Takeover, Watching, prepared
+from tests.chaos.storm import Plan, Storm
+
+LEASE = float(SHORT["ITEM_LEASE"])
+# As long as a lease may be late: the other comments of a login go first, and a look comes every second.
+IN_TIME = 30.0
+SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a storm did, and what it left."""
+
+    kills: int
+    killed_at: Counter[str]
+    weather: Counter[str]
+    restarts: tuple[str, ...]
+    cuts: int
+    takeovers: tuple[Takeover, ...]
+    traffic: dict[str, int]
+    statuses: Counter[str]
+    comments: int
+    breaches: tuple[Breach, ...]
+    unexpected: Counter[str]
+    ended_otherwise: tuple[int, ...]
+    storm_seconds: float
+    calm_seconds: float
+    notes: tuple[str, ...] = ()
+
+    def kinds(self) -> Counter[str]:
+        return Counter(breach.kind for breach in self.breaches)
+
+
+async def storm(
+    plan: Plan, processes: tuple[Watching, ...] = NEWSROOM, *, articles: int = 4, broken: str = "", seed: int = 0
+) -> Report:
+    """Blow, wait for calm, and look. `broken` makes the workers post in a way that is known to be wrong."""
+    random.seed(seed or None)
+    async with prepared(processes, articles) as ground:
+        environment = ground.environment | {
+            worker.PROCESSES: ",".join(str(id_) for id_ in ground.process_ids),
+            worker.LOG_IN_LEASE: f"{LEASE:g}",
+            worker.BREAK: broken,
+        }
+        async with hired(environment, ground.log) as crew:
+            listening = asyncio.create_task(crew.listen())
+            blowing = Storm(plan, ground, crew)
+            began = time.monotonic()
+            await blowing.blow()
+            calm_since = time.monotonic()
+            await _calm(ground, plan.patience)
+            calm_for = time.monotonic() - calm_since
+        await listening
+        # Whoever was ended just now held a lease at most so long.
+        await asyncio.sleep(LEASE + 0.5)
+        return await _report(ground, crew, blowing, calm_since - began, calm_for)
+
+
+async def _calm(ground: Ground, patience: float) -> None:
+    """Until nothing is left to do, or nobody would wait any longer."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if (await ground.evidence()).settled:
+            return
+        await asyncio.sleep(0.5)
+
+
+async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float, calm_seconds: float) -> Report:
+    evidence = await ground.evidence()
+    traffic = await ground.traffic()
+    return Report(
+        kills=sum(blown.killed_at.values()),
+        killed_at=blown.killed_at,
+        weather=blown.weather,
+        restarts=tuple(ground.restarts),
+        cuts=ground.cuts,
+        takeovers=tuple(await ground.takeovers()),
+        traffic={name: traffic[name] for name in ("comment_posts", "comments_accepted", "log_ins", "llm_calls")},
+        statuses=Counter(record.status for record in evidence.records),
+        comments=len(evidence.on_site),
+        breaches=tuple(breaches(evidence)),
+        unexpected=_unexpected(ground),
+        ended_otherwise=tuple(crew.ended_otherwise),
+        storm_seconds=storm_seconds,
+        calm_seconds=calm_seconds,
+        notes=_failures(evidence),
+    )
+
+
+def _failures(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(record.error or "" for record in evidence.records if record.status == "failed")
+
+
+def _unexpected(ground: Ground) -> Counter[str]:
+    """The errors that failed a tick, by stage and type."""
+    lines = ground.log.read_text(errors="replace").splitlines()
+    return Counter(line.removeprefix(worker.ERROR).strip() for line in lines if line.startswith(worker.ERROR))
