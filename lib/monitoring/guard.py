@@ -102,8 +102,9 @@ def clean(answer: str) -> str:
 
 
 def _unwrapped(answer: str, boundary: str) -> str:
-    """Without tags of the fence at either end, which a small model copies; within the text they are an echo."""
-    return re.sub(rf"^(?:\s*</?{boundary}>)+|(?:</?{boundary}>\s*)+$", "", answer)
+    """Without marks of the fence at either end, which a small model copies; within the text they are an echo."""
+    mark = rf"\(?(?:-+ )?/?{boundary}/?(?: -+)?\)?"
+    return re.sub(rf"^(?:\s*{mark})+|(?:{mark}\s*)+$", "", answer)
 
 
 def _unquoted(text: str) -> str:
@@ -228,7 +229,6 @@ _CONTACTS = tuple(
     )
 )
 _MARKUP = (
-    re.compile(r"</?\s*[0-9a-f]{6}", re.IGNORECASE),  # a tag of the fence, copied wrongly
     re.compile(r"<\s*[/!?]?\s*[a-zA-Z!|｜?][^>]*>?"),
     re.compile(r"(?i)&(?:lt|#0*60|#x0*3c);?|\[/?INST\]|<</?SYS"),
 )
@@ -252,9 +252,13 @@ def _invisible(answer: str) -> Iterator[Finding]:
 # Echo
 
 
+# A mark of the fence, copied wrongly
+_MARK_LIKE = re.compile(r"\b(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{9,}\b", re.IGNORECASE)
+
+
 def _echo(answer: str, prompt: Prompt) -> Iterator[Finding]:
     """Our own words, said back. The article's may be quoted, so they are not among them."""
-    if prompt.boundary.lower() in answer.lower():
+    if prompt.boundary.lower() in answer.lower() or _MARK_LIKE.search(answer):
         yield Finding("prompt_echo", "it repeats the fence around the article")
         return
     said = _words(answer)

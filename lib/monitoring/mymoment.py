@@ -349,6 +349,12 @@ def find_own(
     return next(ours, None) or next(unsigned, None)
 
 
+def count_alike(comments: Iterable[SiteComment], text: str) -> int:
+    """How many comments read like ours and show no id."""
+    wanted = comparable(text)
+    return sum(comment.id is None and comparable(comment.text) == wanted for comment in comments)
+
+
 def placeholder_id(article_id: str, comment_id: UUID, at: float | None = None) -> str:
     """Stands for a comment's id where the page shows none: article, Unix time, first 8 of our own UUID."""
     return f"{article_id}-{int(time.time() if at is None else at)}-{str(comment_id)[:8]}"

@@ -10,7 +10,7 @@ from lib import work
 from lib.database import persistently
 from lib.errors import OutcomeUnknown, Permanent, Transient
 from lib.monitoring.items import CommentToPost, Wait
-from lib.monitoring.mymoment import MyMoment, find_own, placeholder_id
+from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import comments, stages
 from lib.monitoring.turns import Outcome, attempt, settle_done
@@ -51,9 +51,16 @@ async def post(item: CommentToPost) -> Outcome:
 async def _post(site: MyMoment, item: CommentToPost) -> str:
     """The site's id of the comment. Begins with a read, so it may be run again after a new log-in."""
     page = await site.article(item.article_id)
-    there = find_own(page.comments, item.text, item.known_ids)
-    if there is not None:
-        return there.id or placeholder_id(item.article_id, item.claim.id)
+    there = find_own(page.comments, item.text, item.known_ids, without_id=False)
+    if there is not None and there.id:
+        return there.id
+    # Comments with our words and no id: another login of ours may have said the same, so they prove nothing.
+    alike = count_alike(page.comments, item.text)
+    if item.sent and alike:
+        raise Permanent(
+            "Outcome unknown: the comment was sent before, and one with its words is there, "
+            "but the site does not say whose it is"
+        )
     if item.sent and item.hidden:
         raise Permanent(
             "Outcome unknown: a hidden comment was sent before and may be on the site where we cannot see it"
@@ -70,14 +77,19 @@ async def _post(site: MyMoment, item: CommentToPost) -> str:
     except Transient:
         await _take_intent_back(item)  # it certainly did not arrive
         raise
-    return await _read_back(site, item, unanswered, accepted=accepted)
+    return await _read_back(site, item, unanswered, accepted=accepted, alike=alike)
 
 
-async def _read_back(site: MyMoment, item: CommentToPost, unanswered: OutcomeUnknown | None, *, accepted: bool) -> str:
+async def _read_back(
+    site: MyMoment, item: CommentToPost, unanswered: OutcomeUnknown | None, *, accepted: bool, alike: int
+) -> str:
+    """`alike`: how many comments had our words, but no id, before the post."""
     page = await site.article(item.article_id)
-    there = find_own(page.comments, item.text, item.known_ids)
-    if there is not None:
-        return there.id or placeholder_id(item.article_id, item.claim.id)
+    there = find_own(page.comments, item.text, item.known_ids, without_id=False)
+    if there is not None and there.id:
+        return there.id
+    if accepted and count_alike(page.comments, item.text) > alike:
+        return placeholder_id(item.article_id, item.claim.id)
     if unanswered is not None:
         raise unanswered
     if accepted:

@@ -91,4 +91,4 @@ async def _post_blindly(site: MyMoment, item: CommentToPost) -> str:
     page = await site.article(item.article_id)
     await posting._note_intent(item)
     await site.post_comment(item.article_id, item.text, csrf_token=page.csrf_token or "", hidden=item.hidden)
-    return await posting._read_back(site, item, None, accepted=True)
+    return await posting._read_back(site, item, None, accepted=True, alike=0)
