@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -36,13 +37,15 @@ _PASSING = ("08", "40", "53", "57")
 def will_pass(error: BaseException) -> bool:
     """Whether the database was away, restarts, or undid the transaction: nothing was written, or the answer was lost.
 
-    asyncpg's errors are no OperationalError: all but a few arrive as a plain DBAPIError that only its SQLSTATE explains.
+    asyncpg's errors are no OperationalError: they come as a plain DBAPIError that only its SQLSTATE explains, and while
+    a connection is made, as they are.
     """
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        known = isinstance(error, OperationalError | InterfaceError | InternalError)
-        return known or error.connection_invalidated or state.startswith(_PASSING)
-    return isinstance(error, OSError)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if isinstance(error, OSError | OperationalError | InterfaceError | InternalError | asyncpg.InterfaceError):
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "").startswith(_PASSING)
 
 
 async def persistently(write: Callable[[], Awaitable[T]], seconds: float = 30) -> T:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from lib.database import Database
+from lib.database import Database, will_pass
 from lib.errors import Permanent, PressroomError, Refused, Transient
 from lib.retry import backoff
 
@@ -192,7 +192,9 @@ class LeaseKeeper:
             await asyncio.sleep(beat)
             try:
                 await self._renew_all()
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:
+                if not isinstance(error, SQLAlchemyError) and not will_pass(error):
+                    raise
                 # The database restarts: leases outlive it by two more beats, and settling decides in the end.
                 log.warning("lease_renewal_failed", error=str(error))
 

@@ -225,7 +225,8 @@ _CONTACTS = tuple(
         rf"\b(?:auf|über|per|via|on)\s+{_APPS}{_SAME_SENTENCE}(?:schreiben|chatten|adden|folgen|hinzufügen)\b",
         rf"\b(?:meine?n?|my)\s+{_APPS}\b",
         rf"{_ASK}{_SAME_SENTENCE}(?:deine?n?|your)\s+(?:\w{{1,30}}\s+)?{_PRIVATE}\b",
-        r"\b(?:treffen wir uns|wollen wir uns treffen|let'?s meet|meet me)\b",
+        r"\b(?:treffen wir uns|wollen wir uns treffen|meet me)\b",
+        r"\blet'?s meet(?=\s*(?:[.!?,]|$|(?:up|after|at|tomorrow|today|tonight|soon|outside|online)\b))",
     )
 )
 _MARKUP = (

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from lib import work
 from lib.database import persistently
-from lib.errors import OutcomeUnknown, Permanent, Transient
+from lib.errors import OutcomeUnknown, Permanent, PressroomError, Transient
 from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
@@ -84,7 +84,13 @@ async def _read_back(
     site: MyMoment, item: CommentToPost, unanswered: OutcomeUnknown | None, *, accepted: bool, alike: int
 ) -> str:
     """`alike`: how many comments had our words, but no id, before the post."""
-    page = await site.article(item.article_id)
+    try:
+        page = await site.article(item.article_id)
+    except PressroomError as error:
+        if unanswered is None:
+            raise
+        # Not a new log-in nor an early retry: what is on its way needs all of its time to arrive.
+        raise OutcomeUnknown(f"{unanswered}; reading back failed: {error}") from error
     there = find_own(page.comments, item.text, item.known_ids, without_id=False)
     if there is not None and there.id:
         return there.id

@@ -43,6 +43,7 @@ class OnSite:
     text: str
     published: bool = True
     hidden: bool = False
+    created_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Breach:
 
     kind: str
     detail: str
+    article: str = ""
+    login: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
@@ -115,7 +118,7 @@ def _unclaimed_on_site(evidence: Evidence) -> Iterator[Breach]:
     for comment in evidence.on_site:
         if comment.id not in recorded:
             twice = _looks(comment.article, comment.author, comment.text) in claimed
-            yield Breach("posted twice" if twice else "on the site, not in the table", repr(comment))
+            yield Breach("posted twice" if twice else "on the site, not in the table", repr(comment), comment.article, comment.author)
 
 
 def _shared(evidence: Evidence) -> Iterator[Breach]:

@@ -51,15 +51,17 @@ SHORT = {
     "ARTICLE_LIMIT": "100",
 }
 
-# Every time that a comment passes from one claim to the next without being settled: its worker was killed.
+# Every change of a comment's claim, status or intent to post: for the takeovers, and for finding out what went wrong.
 WITNESS = (
-    "CREATE TABLE chaos_takeovers (status text, sent boolean, late double precision)",
+    """CREATE TABLE chaos_history (at timestamptz, comment uuid, status text, token uuid, token_before uuid,
+    lease_before timestamptz, sent_at timestamptz, attempts int, error text)""",
     """CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO chaos_takeovers VALUES
-    (NEW.status, OLD.post_sent_at IS NOT NULL, extract(epoch FROM now() - OLD.lease_expires_at));
+    INSERT INTO chaos_history VALUES (clock_timestamp(), NEW.id, NEW.status, NEW.claim_token, OLD.claim_token,
+    OLD.lease_expires_at, NEW.post_sent_at, NEW.attempts, NEW.error_message);
     RETURN NULL; END $$""",
     """CREATE TRIGGER chaos_witness AFTER UPDATE ON ai_comments FOR EACH ROW
-    WHEN (OLD.claim_token <> NEW.claim_token) EXECUTE FUNCTION chaos_note()""",
+    WHEN (OLD.claim_token IS DISTINCT FROM NEW.claim_token OR OLD.post_sent_at IS DISTINCT FROM NEW.post_sent_at)
+    EXECUTE FUNCTION chaos_note()""",
 )
 
 
@@ -227,7 +229,13 @@ class Ground:
 
     async def takeovers(self) -> list[Takeover]:
         async with self.database() as database:
-            return [Takeover(**row) for row in await _rows(database, "SELECT * FROM chaos_takeovers")]
+            return [Takeover(**row) for row in await _rows(database, TAKEOVERS)]
+
+    async def histories(self, article: str, login: str) -> list[str]:
+        """What happened to the comments of a login on an article, line by line."""
+        async with self.database() as database:
+            rows = await _rows(database, HISTORY, article=article, login=login)
+        return [" ".join(str(value) for value in row.values()) for row in rows]
 
 
 @asynccontextmanager
@@ -267,9 +275,19 @@ HELD = """SELECT 'posting with ' || name AS what FROM mymoment_logins WHERE post
     ON p.id = s.monitoring_process_id WHERE s.claim_token IS NOT NULL AND s.lease_expires_at >= now()"""
 
 
-async def _rows(database: Database, query: str) -> Iterable[RowMapping]:
+TAKEOVERS = """SELECT status, sent_at IS NOT NULL AS sent,
+    extract(epoch FROM at - lease_before)::double precision AS late
+    FROM chaos_history WHERE token <> token_before"""
+HISTORY = """SELECT to_char(h.at, 'HH24:MI:SS.MS') AS at, right(h.comment::text, 4) AS comment, h.status, h.attempts,
+    right(h.token::text, 4) AS token, right(h.token_before::text, 4) AS before,
+    to_char(h.lease_before, 'MI:SS.MS') AS lease, to_char(h.sent_at, 'MI:SS.MS') AS sent, h.error
+    FROM chaos_history h JOIN ai_comments c ON c.id = h.comment JOIN mymoment_logins l ON l.id = c.mymoment_login_id
+    WHERE c.mymoment_article_id = :article AND l.name = :login ORDER BY h.at"""
+
+
+async def _rows(database: Database, query: str, **values: str) -> Iterable[RowMapping]:
     async with database.session() as session:
-        return (await session.execute(text(query))).mappings().all()
+        return (await session.execute(text(query), values)).mappings().all()
 
 
 def _record(row: RowMapping) -> Record:
@@ -286,4 +304,5 @@ def _on_site(comment: dict[str, Any]) -> OnSite:
         text=comment["text"],
         published=comment["status"] == PUBLISHED,
         hidden=comment["hidden"],
+        created_at=comment["created_at"],
     )

@@ -37,6 +37,7 @@ class Report:
     storm_seconds: float
     calm_seconds: float
     notes: tuple[str, ...] = ()
+    histories: tuple[str, ...] = ()
 
     def kinds(self) -> Counter[str]:
         return Counter(breach.kind for breach in self.breaches)
@@ -79,6 +80,7 @@ async def _calm(ground: Ground, patience: float) -> None:
 async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float, calm_seconds: float) -> Report:
     evidence = await ground.evidence()
     traffic = await ground.traffic()
+    found = breaches(evidence)
     return Report(
         kills=sum(blown.killed_at.values()),
         killed_at=blown.killed_at,
@@ -89,13 +91,22 @@ async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float
         traffic={name: traffic[name] for name in ("comment_posts", "comments_accepted", "log_ins", "llm_calls")},
         statuses=Counter(record.status for record in evidence.records),
         comments=len(evidence.on_site),
-        breaches=tuple(breaches(evidence)),
+        breaches=tuple(found),
         unexpected=_unexpected(ground),
         ended_otherwise=tuple(crew.ended_otherwise),
         storm_seconds=storm_seconds,
         calm_seconds=calm_seconds,
         notes=_failures(evidence),
+        histories=await _histories(ground, found),
     )
+
+
+async def _histories(ground: Ground, found: list[Breach]) -> tuple[str, ...]:
+    places = dict.fromkeys((breach.article, breach.login) for breach in found if breach.article)
+    lines = []
+    for article, login in list(places)[:SHOWN]:
+        lines += [f"{login} on article {article}:", *await ground.histories(article, login)]
+    return tuple(lines)
 
 
 def _failures(evidence: Evidence) -> tuple[str, ...]:

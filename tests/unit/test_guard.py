@@ -39,6 +39,7 @@ def codes(answer: str, finish_reason: str = "stop", **limits: int) -> set[str]:
 
 
 ORDINARY = [
+    "Let's meet Bolt, the cleaning robot with hiccups! I liked how the children scared him to help him.",
     "Toll, dass du um 15.30 Uhr am See warst! z.B. fand ich das Picknick gut, 3.5 Kilometer sind weit für Klasse 4a.",
     "Dein Text gefällt mir sehr. Besonders gut fand ich die Stelle mit dem Hund. Wie heisst er denn?",
     "Wow, was für eine spannende Geschichte! Ich konnte gar nicht aufhören zu lesen :-)",
