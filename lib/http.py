@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 import time
@@ -65,7 +66,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def _checked_address(self, host: str, port: int) -> str:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
             raise httpx.ConnectError(f"{host} cannot be resolved: {error}") from error
         addresses = [str(entry[4][0]) for entry in found]
         if not self._limits.allow_private:
@@ -134,7 +135,7 @@ def retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.replace(".", "", 1).isdigit():
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", value):
         return min(float(value), 3600.0)
     try:
         seconds = parsedate_to_datetime(value).timestamp() - time.time()

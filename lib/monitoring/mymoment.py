@@ -356,8 +356,11 @@ def count_alike(comments: Iterable[SiteComment], text: str) -> int:
 
 
 def placeholder_id(article_id: str, comment_id: UUID, at: float | None = None) -> str:
-    """Stands for a comment's id where the page shows none: article, Unix time, first 8 of our own UUID."""
-    return f"{article_id}-{int(time.time() if at is None else at)}-{str(comment_id)[:8]}"
+    """Stands for a comment's id where the page shows none: article, Unix time, last 8 of our own UUID.
+
+    The first 8 of a UUIDv7 are its time, which comments made together share.
+    """
+    return f"{article_id}-{int(time.time() if at is None else at)}-{str(comment_id)[-8:]}"
 
 
 def _restored(stored: str | None) -> list[Cookie]:

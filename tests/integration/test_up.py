@@ -21,7 +21,7 @@ import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.states import Cancelling, Running, Scheduled
@@ -399,17 +399,16 @@ async def test_a_worker_that_stops_leaves_nothing_running(worker: InProcessWorke
 # What happens to it
 
 
-async def test_each_stage_runs_once_at_once_and_then_on_its_schedule(prefect: PrefectClient) -> None:
+async def test_each_stage_ran_once_at_once_and_now_runs_on_its_schedule(prefect: PrefectClient) -> None:
     stages = {each.name for each in definitions.load().deployments if each.is_stage}
-    seen: dict[str, set[str]] = {}
-    async with asyncio.timeout(PATIENCE):
-        while {name for name, tags in seen.items() if {"at-start", "auto-scheduled"} <= tags} != stages:
-            for name in stages:
-                wanted = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-                for run in await prefect.read_flow_runs(deployment_filter=wanted, limit=100):
-                    if run.state is not None and run.state.is_completed():
-                        seen.setdefault(name, set()).update(run.tags)
-            await asyncio.sleep(0.5)
+    completed = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])))
+
+    async def both_happened() -> bool:
+        runs = await prefect.read_flow_runs(flow_run_filter=completed, limit=200)
+        at_once = {tag for run in runs if "at-start" in run.tags for tag in run.tags if tag.startswith("stage:")}
+        return len(at_once) == len(stages) and any({"auto-scheduled", "stage:posting"} <= set(run.tags) for run in runs)
+
+    await eventually(both_happened)
 
 
 def test_a_child_that_dies_is_started_again_and_that_is_said(up: Up) -> None:
