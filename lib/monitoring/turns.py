@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from lib.database import persistently
-from lib.errors import Permanent, PressroomError, Refused, Transient
+from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
 from lib.monitoring.models import AIComment
 from lib.monitoring.runtime import NO_PROGRESS, progress, runtime
@@ -45,7 +45,9 @@ async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awai
     with run.keeper.keeping(AIComment, first.token, run.settings.item_lease):
         try:
             if crashed_too_often(first.attempts, first.failures):
-                return await settle_failure(stage, claims, Permanent("The worker died over this again and again"))
+                unknown = "Outcome unknown: " if stage == "posting" else ""
+                died = Permanent(f"{unknown}The worker died over this again and again")
+                return await settle_failure(stage, claims, died)
             return await do()
         except asyncio.CancelledError:
             # Where the effect can be had again, the next run need not wait for the lease to expire.
@@ -55,7 +57,9 @@ async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awai
         except PressroomError as error:
             return await settle_failure(stage, claims, error)
         except Exception as error:
-            await settle_failure(stage, claims, Transient(f"Unexpected {type(error).__name__}: {error}"))
+            # A post may have gone out before it: then it needs its time to arrive.
+            again = OutcomeUnknown if stage == "posting" else Transient
+            await settle_failure(stage, claims, again(f"Unexpected {type(error).__name__}: {error}"))
             raise
 
 

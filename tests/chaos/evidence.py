@@ -8,6 +8,7 @@ from lib.monitoring.guard import PREFIX
 from lib.monitoring.mymoment import comparable
 
 UNKNOWN = "Outcome unknown"
+TWICE = "posted twice"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _unclaimed_on_site(evidence: Evidence) -> Iterator[Breach]:
     for comment in evidence.on_site:
         if comment.id not in recorded:
             twice = _looks(comment.article, comment.author, comment.text) in claimed
-            yield Breach("posted twice" if twice else "on the site, not in the table", repr(comment), comment.article, comment.author)
+            kind = TWICE if twice else "on the site, not in the table"
+            yield Breach(kind, repr(comment), comment.article, comment.author)
 
 
 def _shared(evidence: Evidence) -> Iterator[Breach]:

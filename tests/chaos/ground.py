@@ -28,8 +28,8 @@ PUBLISHED = 20
 # How a server is taken away: in order, at once, or without a word.
 ENDS = {"fast stop": None, "immediate stop": signal.SIGQUIT, "SIGKILL": signal.SIGKILL}
 
-# Leases as short as settings allow, so that a killed worker's work is soon another's. A site's answer may take longer
-# than `SITE_TIMEOUT`, but what was sent arrives within `UNKNOWN_WAIT` of that: the assumption that production makes too.
+# Leases as short as settings allow, so that a killed worker's work is soon another's. What was sent may arrive after
+# `SITE_TIMEOUT`, but within `UNKNOWN_WAIT` of it, and a lease outlasts both: the proportions are those of the defaults.
 # `MAX_ATTEMPTS`: a storm is no item's fault, and here three failures in a row happen to many.
 SHORT = {
     "ALLOW_PRIVATE_ADDRESSES": "true",
@@ -38,12 +38,12 @@ SHORT = {
     "STAGE_LEASE": "5",
     "SITE_REQUESTS_PER_SECOND": "10000",
     "SITE_BURST": "10000",
-    "SITE_TIMEOUT": "2",
+    "SITE_TIMEOUT": "1.5",
     "LLM_TIMEOUT": "3",
     "POST_INTERVAL": "0",
     "RETRY_BASE": "0.1",
     "RETRY_MAX": "1",
-    "UNKNOWN_WAIT": "2",
+    "UNKNOWN_WAIT": "3",
     "REFUSED_WAIT": "1",
     "QUIET_MIN": "1",
     "QUIET_MAX": "3",
@@ -87,7 +87,7 @@ NEWSROOM = (
 
 @dataclass(frozen=True)
 class Takeover:
-    """A comment that a killed worker left: in which status, whether its post was sent, seconds after the lease's end."""
+    """A comment that a killed worker left: its status, whether its post was sent, seconds since the lease's end."""
 
     status: str
     sent: bool
@@ -241,9 +241,7 @@ class Ground:
 @asynccontextmanager
 async def prepared(processes: tuple[Watching, ...], articles: int) -> AsyncIterator[Ground]:
     """Ground that is ready, and in the end gone without a trace."""
-    memory = Path("/dev/shm")  # noqa: S108 - killed processes lose nothing there, and only those are killed
-    place = Path(tempfile.mkdtemp(prefix="pressroom-chaos-", dir=memory if memory.is_dir() else None))
-    place.chmod(0o755)
+    place = _in_memory()
     try:
         cluster = await postgres.start(place / "cluster", durable=True)
         async with (
@@ -260,6 +258,13 @@ async def prepared(processes: tuple[Watching, ...], articles: int) -> AsyncItera
         shutil.rmtree(place, ignore_errors=True)
 
 
+def _in_memory() -> Path:
+    memory = Path("/dev/shm")  # noqa: S108 - killed processes lose nothing there, and only those are killed
+    place = Path(tempfile.mkdtemp(prefix="pressroom-chaos-", dir=memory if memory.is_dir() else None))
+    place.chmod(0o755)
+    return place
+
+
 RECORDS = """SELECT c.mymoment_article_id AS article, l.name AS login, t.name AS template, p.name AS process,
     c.status, c.comment_content AS text, c.mymoment_comment_id AS site_id, c.error_message AS error, c.failed_from,
     c.claim_token IS NOT NULL AS held
@@ -270,7 +275,8 @@ COUNTED = """SELECT name AS process, articles_discovered AS discovered, articles
     comments_generated AS generated, comments_posted AS posted, errors_encountered_in_preparation +
     errors_encountered_in_generation + errors_encountered_in_posting AS failures FROM monitoring_processes"""
 HELD = """SELECT 'posting with ' || name AS what FROM mymoment_logins WHERE posting_lease_expires_at >= now()
-    UNION ALL SELECT 'log-in of ' || name FROM mymoment_logins WHERE claim_token IS NOT NULL AND lease_expires_at >= now()
+    UNION ALL SELECT 'log-in of ' || name FROM mymoment_logins
+    WHERE claim_token IS NOT NULL AND lease_expires_at >= now()
     UNION ALL SELECT s.stage || ' of ' || p.name FROM monitoring_process_stages s JOIN monitoring_processes p
     ON p.id = s.monitoring_process_id WHERE s.claim_token IS NOT NULL AND s.lease_expires_at >= now()"""
 

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.chaos import worker
@@ -102,7 +103,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     worker.warm_up()
-    if len(os.listdir("/proc/self/task")) != 1:
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
         sys.exit("a thread was started by an import: no fork would be a whole worker")
     tell(ready=os.getpid())
     nursery = Nursery(bell)

@@ -4,43 +4,16 @@ import asyncio
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
 
 from tests.chaos import worker
 from tests.chaos.crew import Crew, hired
 from tests.chaos.evidence import Breach, Evidence, breaches
-from tests.chaos.ground import NEWSROOM, SHORT, Ground, Takeover, Watching, prepared
+from tests.chaos.ground import NEWSROOM, SHORT, Ground, Watching, prepared
+from tests.chaos.report import Report
 from tests.chaos.storm import Plan, Storm
 
 LEASE = float(SHORT["ITEM_LEASE"])
-# As long as a lease may be late: the other comments of a login go first, and a look comes every second.
-IN_TIME = 30.0
 SHOWN = 15
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a storm did, and what it left."""
-
-    kills: int
-    killed_at: Counter[str]
-    weather: Counter[str]
-    restarts: tuple[str, ...]
-    cuts: int
-    takeovers: tuple[Takeover, ...]
-    traffic: dict[str, int]
-    statuses: Counter[str]
-    comments: int
-    breaches: tuple[Breach, ...]
-    unexpected: Counter[str]
-    ended_otherwise: tuple[int, ...]
-    storm_seconds: float
-    calm_seconds: float
-    notes: tuple[str, ...] = ()
-    histories: tuple[str, ...] = ()
-
-    def kinds(self) -> Counter[str]:
-        return Counter(breach.kind for breach in self.breaches)
 
 
 async def storm(
@@ -63,8 +36,9 @@ async def storm(
             await _calm(ground, plan.patience)
             calm_for = time.monotonic() - calm_since
         await listening
-        # Whoever was ended just now held a lease at most so long.
-        await asyncio.sleep(LEASE + 0.5)
+        if not broken:
+            # Whoever was ended just now held a lease at most so long.
+            await asyncio.sleep(LEASE + 0.5)
         return await _report(ground, crew, blowing, calm_since - began, calm_for)
 
 
@@ -96,7 +70,7 @@ async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float
         ended_otherwise=tuple(crew.ended_otherwise),
         storm_seconds=storm_seconds,
         calm_seconds=calm_seconds,
-        notes=_failures(evidence),
+        failures=_failures(evidence),
         histories=await _histories(ground, found),
     )
 

@@ -14,11 +14,10 @@ RANDOM = "at random"
 MOMENTS = ("before_accept", "after_accept", "after_answer")
 # Where a new worker meets its end, and how often.
 FATES = {"comment": 58, "article": 10, "index": 6, "login": 6, "llm": 8, RANDOM: 12}
-OLD = 8.0
 WATCH = 0.2
 FAULTS_KEPT = 150
 
-# `late` posts arrive after the site's time-out, but within the wait for what has no answer.
+# The delay before a comment is accepted outlasts the time-out, but not the wait for what has no answer.
 WEATHER: tuple[dict[str, Any], ...] = (
     {"kind": "drop_before", "route": "comment"},
     {"kind": "drop_after", "route": "comment"},
@@ -27,7 +26,7 @@ WEATHER: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 502, "route": "comment", "when": "after_accept"},
     {"kind": "rate_limit", "route": "comment", "retry_after": 0.5},
     {"kind": "latency", "route": "comment", "when": "after_accept", "seconds": 3.0},
-    {"kind": "latency", "route": "comment", "when": "before_accept", "seconds": 2.5},
+    {"kind": "latency", "route": "comment", "when": "before_accept", "seconds": 2.0},
     {"kind": "truncate", "route": "comment"},
     {"kind": "expire_session", "route": "comment"},
     {"kind": "expire_session", "route": "article"},
@@ -56,6 +55,8 @@ class Plan:
     fates: dict[str, int] = field(default_factory=lambda: FATES)
     moments: tuple[str, ...] = MOMENTS
     backlog: int = 60
+    head_start: float = 1.5
+    oldest: float = 8.0
     longest: float = 480.0
     patience: float = 90.0
 
@@ -109,7 +110,7 @@ class Storm:
         """Choose a worker's end: at a request of its own, or whenever `_kill_the_old` comes."""
         route = random.choices(list(self._plan.fates), list(self._plan.fates.values()))[0]
         if route == RANDOM:
-            asyncio.get_running_loop().call_later(random.uniform(0.1, OLD), self._crew.kill, pid)
+            asyncio.get_running_loop().call_later(random.uniform(0.1, self._plan.oldest), self._crew.kill, pid)
             return
         if route == "login":
             await self._ground.fault(kind="expire_session", route="any", after_s=0.5)
@@ -119,7 +120,7 @@ class Storm:
             "when": random.choice(self._plan.moments),
             "pid": pid,
             "own_requests": True,
-            "after_s": random.uniform(0.0, 1.5),
+            "after_s": random.uniform(0.0, self._plan.head_start),
         }
         # A worker that was killed while this was on its way needs no fault any more: 422.
         await self._ground.site.post("/control/faults", json=asked)
@@ -140,7 +141,7 @@ class Storm:
         while True:
             now = time.monotonic()
             for pid, born_at in self._crew.born_at.items():
-                if now - born_at > OLD:
+                if now - born_at > self._plan.oldest:
                     self._crew.kill(pid)
             await asyncio.sleep(WATCH)
 

@@ -67,7 +67,7 @@ def _without_prefect() -> None:
         """The tables are for Prefect's pages."""
 
     tick.Tick._named = plain  # type: ignore[method-assign,assignment]
-    tick.acreate_table_artifact = no_artifact  # type: ignore[assignment]
+    tick.acreate_table_artifact = no_artifact  # type: ignore[assignment,attr-defined]
 
 
 async def _work(process_ids: list[UUID]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from lib import work
-from lib.errors import PressroomError
+from lib.errors import Permanent, PressroomError
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
 from lib.monitoring.stages import TAKES, Stage
@@ -298,11 +298,19 @@ async def settle_failed(
     dead = again = 0
     for claim in claims:
         what = work.verdict(error, claim.failures + 1, policy)
-        kept = await _write(session, [claim], error_message=str(error), **_after(what, claim, TAKES[stage]))
+        reason = _last_words(stage, error) if isinstance(what, Dead) else str(error)
+        kept = await _write(session, [claim], error_message=reason, **_after(what, claim, TAKES[stage]))
         await _count(session, ERROR_COUNTER[stage], kept)
         dead += len(kept) if isinstance(what, Dead) else 0
         again += 0 if isinstance(what, Dead) else len(kept)
     return dead, again
+
+
+def _last_words(stage: Stage, error: PressroomError) -> Any:
+    """Why there will be no further attempt. A post that was sent may be there, unless the site was seen without it."""
+    if stage != "posting" or isinstance(error, Permanent):
+        return str(error)
+    return case((AIComment.post_sent_at.is_not(None), f"Outcome unknown: {error}"), else_=str(error))
 
 
 def _after(what: Again | Postponed | Dead, claim: Claimed, status: str) -> dict[str, Any]:
