@@ -16,6 +16,8 @@ import httpx
 from lib.database import forbid_session
 from lib.errors import Permanent, Refused, Transient
 
+# Servers close an idle connection after 5 s or more; one used at that very moment would look like a dropped request.
+CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=2)
 USER_AGENT = "Pressroom/0.1"
 
 
@@ -43,7 +45,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._inner = httpx.AsyncHTTPTransport(retries=0, verify=trusted(), limits=httpx.Limits(max_connections=100))
+        self._inner = httpx.AsyncHTTPTransport(retries=0, verify=trusted(), limits=CONNECTIONS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         forbid_session(f"{request.method} {request.url.host}")

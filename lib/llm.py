@@ -97,7 +97,7 @@ class LLM:
         cause = error.__cause__
         if isinstance(cause, Permanent | Refused):  # from the guarded transport: a private address, an oversized body
             return cause
-        return Transient(f"{what} cannot be reached: {cause or error}")
+        return Transient(f"{what} cannot be reached: {str(cause or '') or type(cause or error).__name__}")
 
 
 def _detail(error: "openai.APIStatusError") -> str:
