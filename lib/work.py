@@ -15,7 +15,19 @@ from uuid import UUID
 
 import structlog
 import uuid_utils.compat
-from sqlalchemy import ColumnElement, CursorResult, DateTime, Integer, Uuid, and_, func, or_, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    DateTime,
+    Integer,
+    Interval,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    or_,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -75,12 +87,27 @@ def due(row: type[Claimable]) -> ColumnElement[bool]:
     return and_(unheld(row), or_(row.next_attempt_at.is_(None), row.next_attempt_at <= func.now()))
 
 
-def claiming(row: type[Leased], token: UUID, lease: float) -> dict[Any, Any]:
-    """The values that an UPDATE of free, locked rows sets to claim them."""
-    values: dict[Any, Any] = {row.claim_token: token, row.lease_expires_at: in_seconds(lease)}
+def id_parameter(name: str) -> BindParameter[UUID]:
+    """A place for an id in a statement that is built once."""
+    return bindparam(name, type_=Uuid())
+
+
+def lease_end() -> ColumnElement[datetime]:
+    """When a lease that begins now ends; `claim_parameters` says how long it is."""
+    return func.now() + bindparam("the_lease", type_=Interval())
+
+
+def claiming(row: type[Leased]) -> dict[Any, Any]:
+    """The values that an UPDATE of free, locked rows sets to claim them, with `claim_parameters`."""
+    values: dict[Any, Any] = {row.claim_token: id_parameter("the_token"), row.lease_expires_at: lease_end()}
     if issubclass(row, Claimable):
         values[row.attempts] = row.attempts + 1
     return values
+
+
+def claim_parameters(token: UUID, lease: float) -> dict[str, Any]:
+    """`lease` in seconds."""
+    return {"the_token": token, "the_lease": timedelta(seconds=lease)}
 
 
 FREE: Mapping[str, Any] = {"claim_token": None, "lease_expires_at": None}

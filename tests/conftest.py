@@ -96,7 +96,7 @@ def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Prefect's own server, for the tests that run flows."""
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - a second, for these tests only
+    from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=60):
         yield

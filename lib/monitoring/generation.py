@@ -9,7 +9,7 @@ from lib.monitoring import guard, prompt
 from lib.monitoring.items import CommentToGenerate, Wait
 from lib.monitoring.providers import Provider
 from lib.monitoring.runtime import runtime
-from lib.monitoring.store import comments, processes
+from lib.monitoring.store import claims, processes
 from lib.monitoring.turns import Outcome, attempt, settle_done
 
 
@@ -26,7 +26,7 @@ async def provider_of(process_id: UUID) -> Provider:
 async def take(process_id: UUID, provider_id: UUID, limit: int) -> CommentToGenerate | Wait | None:
     run = runtime()
     async with run.database.session() as session:
-        return await comments.claim_generation(
+        return await claims.claim_generation(
             session, process_id, provider_id, limit, work.new_id(), run.settings.item_lease
         )
 

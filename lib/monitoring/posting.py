@@ -12,7 +12,7 @@ from lib.errors import OutcomeUnknown, Permanent, PressroomError, Transient
 from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
-from lib.monitoring.store import comments, stages
+from lib.monitoring.store import claims, comments, stages
 from lib.monitoring.turns import Outcome, attempt, settle_done
 
 
@@ -25,7 +25,7 @@ async def logins_of(process_id: UUID) -> list[UUID]:
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:
     run = runtime()
     async with run.database.session() as session:
-        return await comments.claim_post(session, process_id, login_id, work.new_id(), run.settings.item_lease)
+        return await claims.claim_post(session, process_id, login_id, work.new_id(), run.settings.item_lease)
 
 
 async def post(item: CommentToPost) -> Outcome:

@@ -5,14 +5,14 @@ from uuid import UUID
 from lib import work
 from lib.monitoring.items import ArticleToPrepare
 from lib.monitoring.runtime import runtime
-from lib.monitoring.store import comments
+from lib.monitoring.store import claims
 from lib.monitoring.turns import Outcome, attempt, settle_done
 
 
 async def take(process_id: UUID) -> ArticleToPrepare | None:
     run = runtime()
     async with run.database.session() as session:
-        return await comments.claim_article(session, process_id, work.new_id(), run.settings.item_lease)
+        return await claims.claim_article(session, process_id, work.new_id(), run.settings.item_lease)
 
 
 async def prepare(item: ArticleToPrepare) -> Outcome:

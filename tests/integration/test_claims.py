@@ -18,7 +18,7 @@ from lib.database import Database
 from lib.errors import Permanent, Transient
 from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, Wait
 from lib.monitoring.models import AIComment, ProcessStage
-from lib.monitoring.store import comments, stages
+from lib.monitoring.store import claims, comments, stages
 from lib.settings import Settings
 from lib.work import LeaseKeeper, Policy
 from tests.world import World
@@ -36,7 +36,7 @@ async def claim_one(
     database: Database, process_id: UUID, provider_id: UUID, limit: int = 100
 ) -> CommentToGenerate | None:
     async with database.session() as session:
-        taken = await comments.claim_generation(session, process_id, provider_id, limit, work.new_id(), LEASE)
+        taken = await claims.claim_generation(session, process_id, provider_id, limit, work.new_id(), LEASE)
     assert not isinstance(taken, Wait)
     return taken
 
@@ -119,7 +119,7 @@ async def test_no_more_than_the_providers_limit_is_in_work_in_all_workers_togeth
 
     async def claimant() -> object:
         async with world.database.session() as session:
-            return await comments.claim_generation(session, process_id, provider_id, 3, work.new_id(), LEASE)
+            return await claims.claim_generation(session, process_id, provider_id, 3, work.new_id(), LEASE)
 
     taken = await asyncio.gather(*(claimant() for _ in range(5)))
     assert sum(isinstance(one, CommentToGenerate) for one in taken) == 3
@@ -135,7 +135,7 @@ async def test_one_login_posts_one_comment_at_a_time_whoever_asks(world: World) 
 
     async def claimant(process_id: UUID) -> object:
         async with world.database.session() as session:
-            return await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+            return await claims.claim_post(session, process_id, login, work.new_id(), LEASE)
 
     taken = await asyncio.gather(*(claimant(process) for process in (one, two, one, two)))
     assert sum(isinstance(one, CommentToPost) for one in taken) == 1
@@ -147,12 +147,12 @@ async def test_the_pause_between_posts_of_a_login_holds_across_workers(world: Wo
     await world.comments(process_id, 2, status="generated", comment_content="text")
     async with world.database.session() as session:
         [login] = await stages.posting_logins(session, process_id)
-        first = await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+        first = await claims.claim_post(session, process_id, login, work.new_id(), LEASE)
     assert isinstance(first, CommentToPost)
     async with world.database.session() as session:
         await comments.release_login(session, first.claim.token, 30)
     async with world.database.session() as session:
-        second = await comments.claim_post(session, process_id, login, work.new_id(), LEASE)
+        second = await claims.claim_post(session, process_id, login, work.new_id(), LEASE)
     assert isinstance(second, Wait)
     assert 25 < second.seconds <= 30
 
@@ -206,7 +206,7 @@ class Claimant:
         """Claim in a transaction that stays open."""
         if self.session is None:
             self.session = await self.stack.enter_async_context(AsyncSession(self.database.engine))
-        taken = await comments.claim_article(self.session, process_id, work.new_id(), LEASE)
+        taken = await claims.claim_article(self.session, process_id, work.new_id(), LEASE)
         self.pending += [taken] if taken else []
 
     async def end(self, *, commit: bool) -> None:
@@ -264,7 +264,7 @@ async def _interleave(settings: Settings, url: str, steps: list[tuple[int, str]]
         left = [row for row in rows if row.status == "discovered"]
         for _ in left:
             async with database.session() as session:
-                assert await comments.claim_article(session, process_id, work.new_id(), LEASE) is not None
+                assert await claims.claim_article(session, process_id, work.new_id(), LEASE) is not None
 
 
 async def _step(

@@ -24,7 +24,7 @@ from lib import vault, work
 from lib.database import Database
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MyMomentLogin
 from lib.monitoring.secrets import UNOPENED
-from lib.monitoring.store import catalog, comments, logins
+from lib.monitoring.store import catalog, logins
 from lib.settings import Settings
 from lib.vault import Vault
 from playground.accounts import LLM_MODEL
@@ -455,7 +455,7 @@ async def test_a_comment_that_is_being_posted_can_be_approved_but_not_rejected(c
     login = (await world.all_comments())[0].mymoment_login_id
     token = work.new_id()
     async with world.database.session() as session:
-        await comments.claim_post(session, process_id, login, token, 60)
+        await claims.claim_post(session, process_id, login, token, 60)
     assert "being posted right now" in await cli.fails(2, "comment", "reject", str(comment))
     await cli.ok("comment", "approve", str(comment))
     (row,) = await world.all_comments()

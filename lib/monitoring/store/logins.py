@@ -68,10 +68,10 @@ async def claim_log_in(session: AsyncSession, login_id: UUID, token: UUID, lease
     statement = (
         update(MyMomentLogin)
         .where(MyMomentLogin.id == login_id, work.unheld(MyMomentLogin))
-        .values(work.claiming(MyMomentLogin, token, lease))
+        .values(work.claiming(MyMomentLogin))
         .returning(MyMomentLogin.id)
     )
-    return (await session.scalars(statement)).first() is not None
+    return (await session.scalars(statement, work.claim_parameters(token, lease))).first() is not None
 
 
 async def settle_logged_in(
