@@ -89,6 +89,13 @@ async def _pipeline(site: str, name: str, first_tab: int, *, item_runs: bool) ->
     opened: list[Database] = []
     _remember(opened)
     async with Database(settings.database_url) as database:
+        for flow in (
+            discover_articles,
+            prepare_content_of_articles,
+            generate_comments_for_articles,
+            post_comments_for_articles,
+        ):
+            await flow()  # an idle tick: a worker has long loaded its modules
         await _make_world(World(settings, database, site), name, first_tab)
         opened.clear()
         began = time.perf_counter()

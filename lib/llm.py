@@ -42,6 +42,8 @@ class LLM:
             max_retries=0,
             http_client=http.client(limits),
         )
+        # Loads a second's worth of modules: here, where the caller chose a thread for it, not at the first call.
+        self._completions = self._client.chat.completions
 
     async def aclose(self) -> None:
         await self._client.close()
@@ -53,7 +55,7 @@ class LLM:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._client.chat.completions.create(
+                answer = await self._completions.create(
                     model=self._model,
                     messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
                     max_tokens=max_tokens,

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 import uuid_utils.compat
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     CursorResult,
     DateTime,

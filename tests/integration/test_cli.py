@@ -24,7 +24,7 @@ from lib import vault, work
 from lib.database import Database
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MyMomentLogin
 from lib.monitoring.secrets import UNOPENED
-from lib.monitoring.store import catalog, logins
+from lib.monitoring.store import catalog, claims, logins
 from lib.settings import Settings
 from lib.vault import Vault
 from playground.accounts import LLM_MODEL

@@ -180,11 +180,8 @@ async def claim_post(
 
 @cache
 def _lock_process() -> Select[tuple[UUID]]:
-    return (
-        select(MonitoringProcess.id)
-        .where(MonitoringProcess.id == work.id_parameter("the_process"))
-        .with_for_update(read=True)
-    )
+    process = MonitoringProcess
+    return select(process.id).where(process.id == work.id_parameter("the_process")).with_for_update(read=True)
 
 
 @cache
