@@ -2,12 +2,14 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.deployments import arun_deployment
 from prefect.settings import get_current_settings
 
 from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring import health
-from lib.monitoring.store import logins, processes
+from lib.monitoring.stages import FLOWS, Stage
+from lib.monitoring.store import logins, processes, stages
 from lib.settings import settings
 
 
@@ -22,6 +24,19 @@ def _database() -> Database:
 async def stop_overdue_processes() -> list[str]:
     async with _database() as database, database.session() as session:
         return await processes.end_overdue(session)
+
+
+@task(cache_policy=NO_CACHE)
+async def find_abandoned_stages() -> list[Stage]:
+    async with _database() as database, database.session() as session:
+        return await stages.abandoned_stages(session)
+
+
+@task(task_run_name="start {stage}", cache_policy=NO_CACHE)
+async def start_stage(stage: Stage) -> None:
+    """Ask Prefect for a run of the stage's deployment, and do not wait for it."""
+    name = FLOWS[stage]
+    await arun_deployment(f"{name}/{name}", timeout=0, as_subflow=False)
 
 
 @task(cache_policy=NO_CACHE)

@@ -9,16 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.database import Database, forbid_session
+from lib.monitoring.stages import FLOWS
 from lib.monitoring.store import health as store
 from lib.monitoring.store.health import StageAge
 from lib.settings import Settings
 
-FLOWS = (
-    "discover_articles",
-    "prepare_content_of_articles",
-    "generate_comments_for_articles",
-    "post_comments_for_articles",
-)
 # A stage without a good tick for so many intervals, or 15 minutes if that is longer, is in trouble.
 INTERVALS = 5
 SHORTEST = 900.0
@@ -85,7 +80,7 @@ async def _prefect(settings: Settings, url: str | None) -> list[Check]:
         except (httpx.HTTPError, ValueError) as error:
             return [Check("prefect api", ok=False, detail=f"{type(error).__name__}: {error}"[:300])]
     there = {deployment["name"] for deployment in deployments}
-    lacking = [flow for flow in FLOWS if flow not in there]
+    lacking = [flow for flow in FLOWS.values() if flow not in there]
     online = [worker["name"] for worker in workers if worker.get("status") == "ONLINE"]
     return [
         Check("prefect api", ok=True, detail="answers"),

@@ -7,5 +7,13 @@ CommentStatus = Literal["discovered", "prepared", "generated", "posted", "failed
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
+# The flow, and the deployment of the same name, that runs each stage.
+FLOWS: dict[Stage, str] = {
+    "discovery": "discover_articles",
+    "preparation": "prepare_content_of_articles",
+    "generation": "generate_comments_for_articles",
+    "posting": "post_comments_for_articles",
+}
+
 # What each stage takes; discovery takes what the site's index shows.
 TAKES: dict[Stage, CommentStatus] = {"preparation": "discovered", "generation": "prepared", "posting": "generated"}

@@ -317,3 +317,34 @@ async def _never_held_twice(world: World, workers: list[Claimant]) -> None:
     for item_id, token in tokens.items():
         owners = [w for w in workers for item in w.holding if item.token == token and item.comments[0].id == item_id]
         assert len(owners) <= 1
+
+
+async def test_abandoned_work_is_found_when_its_lease_ends_and_not_before(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 2, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+
+    async def abandoned() -> list[str]:
+        async with world.database.session() as session:
+            return list(await stages.abandoned_stages(session))
+
+    taken = await claim_one(world.database, process_id, provider_id)
+    assert taken
+    assert await abandoned() == []
+    await world.expire_leases()
+    assert await abandoned() == ["generation"]
+    again = await claim_one(world.database, process_id, provider_id)
+    assert again
+    assert await abandoned() == []
+
+
+async def test_a_dead_runs_stage_is_abandoned_only_while_it_has_work(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 1, status="prepared")
+    async with world.database.session() as session:
+        for stage in ("preparation", "generation"):
+            await stages.claim_stages(session, stage, None, work.new_id(), LEASE, None)
+    await world.expire_leases()
+    async with world.database.session() as session:
+        assert await stages.abandoned_stages(session) == ["generation"]

@@ -194,7 +194,7 @@ def test_a_line_a_component_says_what_is_up_and_where(up: Up) -> None:
     for name, port in (("prefect", up.prefect), ("console", up.console), ("playground", up.playground)):
         assert f"http://127.0.0.1:{port}" in lines[name]
     assert str(up.data_dir) in lines["postgres"]
-    assert "8 created" in lines["deployments"]
+    assert "9 created" in lines["deployments"]
 
 
 def test_the_parts_answer(up: Up) -> None:

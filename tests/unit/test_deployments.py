@@ -76,6 +76,7 @@ def test_upkeep_keeps_its_own_intervals() -> None:
     intervals = {name: each.with_stage_interval(5).schedules[0].interval for name, each in upkeep.items()}
     assert intervals == {
         "enforce_time_limits": 60,
+        "take_over_abandoned_work": 30,
         "check_health": 120,
         "clean_up_sessions": 300,
         "delete_old_records": None,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -20,7 +20,7 @@ from lib.monitoring.models import (
     ProcessTemplate,
     StageTick,
 )
-from lib.monitoring.stages import STAGES, Stage
+from lib.monitoring.stages import STAGES, TAKES, Stage
 from lib.monitoring.store.comments import is_running, waiting
 
 
@@ -67,6 +67,25 @@ async def claim_stages(
             .values(last_started_at=func.now(), flow_run_id=flow_run_id)
         )
     return [ProcessRef(row.id, row.name, None if row.free else "this stage is still running") for row in found]
+
+
+async def abandoned_stages(session: AsyncSession) -> list[Stage]:
+    """The stages with work whose holder died: a lease of the stage, or of one of its comments, has ended."""
+    return [stage for stage in STAGES if (await session.execute(_abandoned(stage))).first() is not None]
+
+
+def _abandoned(stage: Stage) -> Select[tuple[UUID]]:
+    lapsed = and_(ProcessStage.claim_token.is_not(None), work.unheld(ProcessStage), _has_work(stage))
+    if stage in TAKES:
+        of_process = AIComment.monitoring_process_id == MonitoringProcess.id
+        comment = exists().where(of_process, waiting(stage), AIComment.claim_token.is_not(None))
+        lapsed = or_(lapsed, and_(work.unheld(ProcessStage), comment))
+    return (
+        select(MonitoringProcess.id)
+        .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
+        .where(ProcessStage.stage == stage, lapsed)
+        .limit(1)
+    )
 
 
 async def finish_stage(

@@ -1,0 +1,14 @@
+"""Every half minute: where a dead run's lease has ended, start its stage again instead of waiting for the next tick."""
+
+from prefect import flow
+
+
+@flow(name="take_over_abandoned_work")
+async def take_over_abandoned_work() -> list[str]:
+    """Return the stages that were started."""
+    from tasks.upkeep import find_abandoned_stages, start_stage
+
+    stages = await find_abandoned_stages()
+    for stage in stages:
+        await start_stage(stage)
+    return list(stages)
