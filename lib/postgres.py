@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import asyncpg
 import psutil
+from sqlalchemy import URL
 
 from lib import postgres_child, postgres_files
 from lib.postgres_files import Account, StartError
@@ -42,8 +42,9 @@ class Cluster:
 
     def url(self, database: str) -> str:
         """For SQLAlchemy. It names the port, so that a PGPORT in the environment changes nothing."""
-        host = quote(str(self.socket_dir), safe="")
-        return f"postgresql+asyncpg://{USER}@/{quote(database, safe='')}?host={host}&port={PORT}"
+        query = {"host": str(self.socket_dir), "port": str(PORT)}
+        url = URL.create("postgresql+asyncpg", username=USER, database=database, query=query)
+        return url.render_as_string(hide_password=False)
 
 
 async def start(data_dir: Path, *, durable: bool = True, max_connections: int = 100) -> Cluster:

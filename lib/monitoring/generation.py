@@ -54,7 +54,7 @@ async def generate(item: CommentToGenerate) -> Outcome:
             ai_provider_name=provider.name,
             generation_tokens=answer.tokens,
             generation_time_ms=answer.milliseconds,
-            generated_at=work.now(),
+            now=["generated_at"],
         )
 
     return await attempt("generation", [item.claim], do)

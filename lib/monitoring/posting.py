@@ -13,7 +13,7 @@ from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import claims, comments, stages
-from lib.monitoring.turns import Outcome, attempt, settle_done
+from lib.monitoring.turns import Outcome, attempt
 
 
 async def logins_of(process_id: UUID) -> list[UUID]:
@@ -33,19 +33,29 @@ async def post(item: CommentToPost) -> Outcome:
 
     async def do() -> Outcome:
         comment_id = await runtime().sites.use(item.login_id, lambda site: _post(site, item))
-        return await settle_done(
-            "posting",
-            [item.claim],
-            status="posted",
-            mymoment_comment_id=comment_id,
-            is_hidden=item.hidden,
-            posted_at=work.now(),
-        )
+        return Outcome(done=await _settle(item, comment_id))
 
+    outcome = Outcome()
     try:
-        return await attempt("posting", [item.claim], do)
+        outcome = await attempt("posting", [item.claim], do)
     finally:
-        await _release_login(item)
+        if not outcome.done:
+            await _release_login(item)
+    return outcome
+
+
+async def _settle(item: CommentToPost, comment_id: str) -> int:
+    """Write the result and let the login go, in one transaction."""
+    run = runtime()
+    values = {"status": "posted", "mymoment_comment_id": comment_id, "is_hidden": item.hidden}
+
+    async def write() -> int:
+        async with run.database.session() as session:
+            kept = await comments.settle_done(session, "posting", [item.claim], now=["posted_at"], **values)
+            await comments.release_login(session, item.claim.token, run.settings.post_interval)
+            return kept
+
+    return await persistently(write)
 
 
 async def _post(site: MyMoment, item: CommentToPost) -> str:

@@ -33,7 +33,7 @@ async def prepare(item: ArticleToPrepare) -> Outcome:
             article_content=page.content,
             article_raw_html=page.raw_html,
             article_published_at=page.edited_at,
-            article_scraped_at=work.now(),
+            now=["article_scraped_at"],
         )
 
     return await attempt("preparation", item.comments, do)

@@ -74,12 +74,13 @@ async def settle_failure(stage: Stage, claims: Sequence[Claimed], error: Pressro
     return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
 
 
-async def settle_done(stage: Stage, claims: Sequence[Claimed], **values: object) -> Outcome:
+async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: object) -> Outcome:
+    """Write the result; `now` names the columns that get the database's time."""
     run = runtime()
 
     async def write() -> int:
         async with run.database.session() as session:
-            return await comments.settle_done(session, stage, claims, **values)
+            return await comments.settle_done(session, stage, claims, now=now, **values)
 
     return Outcome(done=await persistently(write))
 

@@ -275,6 +275,7 @@ async def test_a_deploy_sets_the_interval_and_leaves_a_paused_schedule_paused(
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.usefixtures("prefect")
 async def test_prefects_own_deploy_command_understands_the_file(up: Up) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = up.environment | {"PREFECT_API_URL": up.api, "PREFECT_HOME": str(up.data_dir / "other")}
@@ -462,7 +463,7 @@ def test_it_starts_again_after_everything_was_killed(up: Up) -> None:
     record = json.loads((up.data_dir / "run.json").read_text())
     assert record["supervisor"]["pid"] == up.supervisor.pid
     up.start()
-    assert "8 unchanged" in up.said
+    assert "9 unchanged" in up.said
 
 
 def test_a_second_signal_stops_it_at_once(up: Up) -> None:

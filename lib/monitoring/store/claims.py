@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Update, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import Select, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -164,10 +164,10 @@ async def claim_post(
         return None
     if wait > 0:
         return Wait(wait)
-    await session.execute(_take_login(), {"the_login": login_id} | work.claim_parameters(token, lease))
-    row, claim = await _take(session, found.id, token, lease)
+    both = {"the_comment": found.id, "the_login": login_id}
+    row = (await session.scalars(_take_to_post(), both | work.claim_parameters(token, lease))).one()
     return CommentToPost(
-        claim=claim,
+        claim=Claimed(row.id, row.monitoring_process_id, token, row.attempts, row.retry_count),
         login_id=login_id,
         article_id=row.mymoment_article_id,
         title=row.article_title,
@@ -223,10 +223,13 @@ def _first_to_post() -> Select[tuple[UUID, bool, list[str]]]:
 
 
 @cache
-def _take_login() -> Update:
-    return (
+def _take_to_post() -> ReturningUpdate[tuple[AIComment]]:
+    """The comment, and with it the login."""
+    login = (
         update(MyMomentLogin)
         .where(MyMomentLogin.id == work.id_parameter("the_login"))
         .values(posting_token=work.id_parameter("the_token"), posting_lease_expires_at=work.lease_end())
-        .execution_options(synchronize_session=False)
+        .returning(MyMomentLogin.id)
+        .cte("login")
     )
+    return _take_one().add_cte(login)

@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Integer,
+    Select,
     Update,
+    Uuid,
     and_,
     bindparam,
     case,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
 from lib.errors import Permanent, PressroomError
@@ -97,18 +100,28 @@ async def known_articles(
 
 async def confirm_post(session: AsyncSession, claim: Claimed, lease: float) -> bool:
     """Note that the post goes out now, and renew both leases; False if the claim is not ours any more."""
-    await session.execute(
+    parameters = {"the_comment": claim.id} | work.claim_parameters(claim.token, lease)
+    return (await session.execute(_confirm(), parameters)).first() is not None
+
+
+@cache
+def _confirm() -> ReturningUpdate[tuple[UUID]]:
+    login = (
         update(MyMomentLogin)
-        .where(MyMomentLogin.posting_token == claim.token)
-        .values(posting_lease_expires_at=work.in_seconds(lease))
+        .where(MyMomentLogin.posting_token == work.id_parameter("the_token"))
+        .values(posting_lease_expires_at=work.lease_end())
+        .returning(MyMomentLogin.id)
+        .cte("login")
     )
-    noted = await session.scalars(
+    return (
         update(AIComment)
-        .where(AIComment.id == claim.id, AIComment.claim_token == claim.token)
-        .values(post_sent_at=func.now(), lease_expires_at=work.in_seconds(lease))
+        .where(AIComment.id == work.id_parameter("the_comment"))
+        .where(AIComment.claim_token == work.id_parameter("the_token"))
+        .values(post_sent_at=func.now(), lease_expires_at=work.lease_end())
         .returning(AIComment.id)
+        .add_cte(login)
+        .execution_options(synchronize_session=False)
     )
-    return noted.first() is not None
 
 
 async def unconfirm_post(session: AsyncSession, claim: Claimed) -> None:
@@ -130,11 +143,42 @@ async def release_login(session: AsyncSession, token: UUID, pause: float) -> Non
     )
 
 
-async def settle_done(session: AsyncSession, stage: Stage, claims: Sequence[Claimed], **values: Any) -> int:
-    """Write a stage's result to its comments and count it; return how many of them were still ours."""
-    kept = await _write(session, claims, **FRESH, **values)
-    await _count(session, DONE_COUNTER[stage], kept)
-    return len(kept)
+async def settle_done(
+    session: AsyncSession, stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: Any
+) -> int:
+    """Write a stage's result to its comments and count it; return how many of them were still ours.
+
+    `now`: the columns that get the database's time.
+    """
+    parameters = {f"new_{column}": value for column, value in values.items()}
+    parameters |= {"the_comments": [claim.id for claim in claims], "the_token": claims[0].token}
+    statement = _done(stage, tuple(sorted(values)), tuple(sorted(now)))
+    return len((await session.execute(statement, parameters)).all())
+
+
+@cache
+def _done(stage: Stage, columns: tuple[str, ...], now: tuple[str, ...]) -> Select[tuple[UUID]]:
+    """The update and the count of what it found, in one statement."""
+    types = {column.name: column.type for column in AIComment.__table__.columns}
+    given = {column: bindparam(f"new_{column}", type_=types[column]) for column in columns}
+    done = (
+        update(AIComment)
+        .where(AIComment.id.in_(bindparam("the_comments", expanding=True, type_=Uuid())))
+        .where(AIComment.claim_token == work.id_parameter("the_token"))
+        .values(**work.FREE, **FRESH, **given, **dict.fromkeys(now, func.now()))
+        .returning(AIComment.monitoring_process_id.label("process_id"))
+        .cte("done")
+    )
+    number = select(done.c.process_id, func.count().label("number")).group_by(done.c.process_id).cte("number")
+    counter = DONE_COUNTER[stage]
+    counted = (
+        update(MonitoringProcess)
+        .where(MonitoringProcess.id == number.c.process_id)
+        .values({counter: counter + number.c.number})
+        .returning(MonitoringProcess.id)
+        .cte("counted")
+    )
+    return select(done.c.process_id).add_cte(counted)
 
 
 async def settle_failed(
