@@ -117,7 +117,6 @@ def _wanted(definition: Definition, settings: Settings, pull: list[dict[str, dic
             "work_pool_name": settings.work_pool,
             "pull_steps": pull,
             "description": flow.description,
-            "version": flow.version,
             "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
         },
     )

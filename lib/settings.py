@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     tag_limit_processes: int = Field(50, ge=0, description="up to so many processes a tick carry their own tag")
 
     # Database
-    pool_size: int = Field(5, ge=1, le=50, description="connections a flow run holds at most")
+    pool_size: int = Field(2, ge=1, le=50, description="connections a flow run holds at most; more only queue up")
 
     # Leases
     stage_lease: float = Field(60, ge=5)

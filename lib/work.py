@@ -64,6 +64,11 @@ class Claimable(Leased):
     next_attempt_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+def now() -> ColumnElement[datetime]:
+    """The time of the transaction, by the database's clock."""
+    return func.now()
+
+
 def in_seconds(seconds: float) -> ColumnElement[datetime]:
     """The database's time so many seconds from now."""
     return func.now() + timedelta(seconds=seconds)

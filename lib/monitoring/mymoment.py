@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from http.cookiejar import Cookie
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 from uuid import UUID
 
@@ -24,9 +24,13 @@ from lib.monitoring.pages import ArticlePage, Index, SiteComment
 LOGIN: Final = "/accounts/login/"
 PUBLISHED: Final = "20"
 MAX_REDIRECTS: Final = 5
+LONG_PAGE: Final = 50_000  # characters
 MAX_PORT: Final = 65_535
 NO_SUCH_ARTICLE: Final = (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.GONE)
 CHARSETS: Final = ("utf-8", "iso-8859-1", "iso-8859-15", "windows-1252", "us-ascii")
+
+
+Page = TypeVar("Page")
 
 
 class SessionExpired(Transient):
@@ -175,7 +179,7 @@ class MyMoment:
         """The articles of a tab. Raises Permanent for a tab that is not there."""
         query = httpx.QueryParams({"tab": tab, "kategorie": category or "", "aufgabe": task or ""})
         page = await self._read(f"/articles/?{query}", f"{self._site}: index of tab '{tab}'")
-        index = pages.read_index(_text(page), tab)
+        index = await _parsed(lambda html: pages.read_index(html, tab), page)
         if not index.tab_found:
             known = ", ".join(f"'{tab.id}' ({tab.name})" for tab in index.tabs) or "none at all"
             raise Permanent(f"{self._site} has no tab '{tab}'; it has: {known}")
@@ -188,7 +192,7 @@ class MyMoment:
         if page.status_code in NO_SUCH_ARTICLE:
             raise Permanent(f"{what} is not there for this login: HTTP {page.status_code}")
         try:
-            return pages.read_article(_text(page))
+            return await _parsed(pages.read_article, page)
         except Permanent as error:
             raise Permanent(f"{what}: {error}") from error
 
@@ -300,6 +304,12 @@ def _target(answer: httpx.Response) -> str | None:
 
 def _is_login(url: str) -> bool:
     return url.partition("?")[0].rstrip("/").endswith(LOGIN.rstrip("/"))
+
+
+async def _parsed(read: Callable[[str], Page], answer: httpx.Response) -> Page:
+    """Parse a long page in a thread: everything else on the event loop would wait for it."""
+    text = _text(answer)
+    return read(text) if len(text) < LONG_PAGE else await asyncio.to_thread(read, text)
 
 
 def _text(answer: httpx.Response) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -14,13 +15,13 @@ from flows.enforce_time_limits import enforce_time_limits
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
-from lib import http
+from lib import http, work
 from lib.database import Database
 from lib.errors import Invalid, SessionHeldError
 from lib.monitoring import lifecycle
 from lib.monitoring.guard import PREFIX
-from lib.monitoring.items import TickReport
-from lib.monitoring.store import review
+from lib.monitoring.items import StageReport, TickReport
+from lib.monitoring.store import review, stages
 from playground.serve import Running
 from tests.world import World
 
@@ -98,15 +99,43 @@ async def test_a_second_round_finds_nothing_new_and_looks_less_often(world: Worl
     assert (await world.get_process(process_id)).errors_encountered_in_discovery == 0
 
 
-async def test_the_stages_run_at_once_carry_an_article_through_in_one_tick(world: World, playground: Running) -> None:
-    await world.process()
-    fault(playground, "index", "latency", seconds=3)
-    discovering = asyncio.create_task(discover_articles())
-    while not requests(playground)["log_ins"]:
-        await asyncio.sleep(0.02)
-    await asyncio.gather(discovering, *(stage() for stage in STAGES[1:]))
+async def test_stages_go_on_while_an_earlier_one_runs_and_carry_an_article_through_in_one_tick(
+    world: World, playground: Running
+) -> None:
+    process_id = await world.process()
+    token = work.new_id()
+    async with world.database.session() as session:
+        await stages.claim_stages(session, "discovery", None, token, 60, None)
+    later = [asyncio.create_task(stage()) for stage in STAGES[1:]]
+    async with asyncio.timeout(60):
+        while await held_stages(world) < len(STAGES):
+            await asyncio.sleep(0.05)
+    article = an_article(playground)
+    # What discovery finds, and then its end.
+    await world.comments(process_id, 1, next_attempt_at=datetime(2999, 1, 1, tzinfo=UTC))
+    async with world.database.session() as session:
+        await session.execute(
+            text("UPDATE ai_comments SET mymoment_article_id = :article, next_attempt_at = NULL"),
+            {"article": article},
+        )
+    async with world.database.session() as session:
+        await stages.finish_stage(session, "discovery", token, StageReport(process_id, "watch"))
+    await asyncio.gather(*later)
     assert {row.status for row in await world.all_comments()} == {"posted"}
     await true_to_the_site(world, playground)
+
+
+def an_article(playground: Running) -> str:
+    articles = httpx.get(f"{playground.url}/control/articles").json()
+    return str(next(one["id"] for one in articles if one["tab"] == "102"))
+
+
+async def held_stages(world: World) -> int:
+    async with world.database.session() as session:
+        number = await session.scalar(
+            text("SELECT count(*) FROM monitoring_process_stages WHERE claim_token IS NOT NULL")
+        )
+    return int(number)
 
 
 async def test_processes_that_ask_for_the_same_share_one_log_in_one_index_and_one_page(
