@@ -197,6 +197,19 @@ def test_a_line_a_component_says_what_is_up_and_where(up: Up) -> None:
     assert "9 created" in lines["deployments"]
 
 
+# Before any test that kills or cancels what runs.
+async def test_each_stage_ran_once_at_once_and_now_runs_on_its_schedule(prefect: PrefectClient) -> None:
+    stages = {each.name for each in definitions.load().deployments if each.is_stage}
+    completed = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])))
+
+    async def both_happened() -> bool:
+        runs = await prefect.read_flow_runs(flow_run_filter=completed, limit=200)
+        at_once = {tag for run in runs if "at-start" in run.tags for tag in run.tags if tag.startswith("stage:")}
+        return len(at_once) == len(stages) and any({"auto-scheduled", "stage:posting"} <= set(run.tags) for run in runs)
+
+    await eventually(both_happened)
+
+
 def test_the_parts_answer(up: Up) -> None:
     assert httpx.get(f"{up.api}/health", timeout=10).status_code == httpx.codes.OK
     assert httpx.get(f"http://127.0.0.1:{up.console}/healthz", timeout=10).status_code == httpx.codes.OK
@@ -398,21 +411,6 @@ async def test_a_worker_that_stops_leaves_nothing_running(worker: InProcessWorke
 
 
 # What happens to it
-
-
-async def test_each_stage_ran_once_at_once_and_now_runs_on_its_schedule(prefect: PrefectClient) -> None:
-    stages = {each.name for each in definitions.load().deployments if each.is_stage}
-    completed = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED])))
-
-    async def both_happened() -> bool:
-        runs = await prefect.read_flow_runs(limit=200)
-        # Begun, whatever became of it: an earlier test may have killed its worker.
-        begun = [run for run in runs if "at-start" in run.tags and run.start_time is not None]
-        at_once = {tag for run in begun for tag in run.tags if tag.startswith("stage:")}
-        done = await prefect.read_flow_runs(flow_run_filter=completed, limit=200)
-        return len(at_once) == len(stages) and any("auto-scheduled" in run.tags for run in done)
-
-    await eventually(both_happened)
 
 
 def test_a_child_that_dies_is_started_again_and_that_is_said(up: Up) -> None:
