@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import overhead
 from benchmarks.overhead import ARTICLES, AT_ONCE, LLM_SECONDS, PAGE_SECONDS, Figure
 
+CPU = ("flows", *overhead.COMPONENTS.values())
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -34,6 +35,10 @@ def report(figures: list[Figure]) -> str:
             else "| | | | "
         )
         lines.append(f"| {figure.name} | {figure.seconds:.1f} | {figure.ideal:.1f} | {figure.ratio:.2f} | {sessions} |")
+    lines += ["", "CPU an article, ms:", "", "| | " + " | ".join(CPU) + " |", "|---" * (len(CPU) + 1) + "|"]
+    for figure in figures:
+        if figure.cpu is not None:
+            lines.append(f"| {figure.name} | " + " | ".join(f"{figure.cpu.get(each, 0):.0f}" for each in CPU) + " |")
     return "\n".join(lines) + "\n"
 
 

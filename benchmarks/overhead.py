@@ -6,16 +6,19 @@ The peer is a bare loop that makes the same calls on the same model and does not
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
+import psutil
 from sqlalchemy import ScalarSelect, func, select
 
 from benchmarks.ground import ground
+from deployments.worker import spare_the_collector
 from lib import vault
 from lib.database import Database, SessionFigures
 from lib.monitoring.models import AIComment, PromptTemplate
@@ -44,6 +47,8 @@ class Figure:
     seconds: float
     ideal: float
     sessions: SessionFigures | None = None
+    # Milliseconds of CPU an article, by component
+    cpu: Mapping[str, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -110,6 +115,8 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
             await flow()  # an idle tick: a worker has long loaded its modules
         await _make_world(World(settings, database, site), name, first_tab, logins)
         opened.clear()
+        spare_the_collector()  # as the worker does
+        used = _cpu()
         began = time.perf_counter()
         ticking = []
         for flow in flows:
@@ -117,10 +124,32 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
             await asyncio.sleep(STAGGER_SECONDS)
         await _all_posted(database, ARTICLES)
         seconds = time.perf_counter() - began
+        cpu = {what: (total - used.get(what, 0)) / ARTICLES * 1000 for what, total in _cpu().items()}
         for task in ticking:
             task.cancel()
         await asyncio.gather(*ticking, return_exceptions=True)
-    return Figure(name, seconds, ideal(logins), _together([each.figures() for each in opened]))
+    return Figure(name, seconds, ideal(logins), _together([each.figures() for each in opened]), cpu)
+
+
+COMPONENTS = {"postgres": "PostgreSQL", "playground": "site and model", "prefect": "Prefect server"}
+
+
+def _cpu() -> dict[str, float]:
+    """Seconds of CPU so far by component; the flows are this process."""
+    me = psutil.Process()
+    found = {"flows": _seconds(me)}
+    for child in me.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = " ".join(child.cmdline())
+            what = next((name for mark, name in COMPONENTS.items() if mark in command), None)
+            if what is not None:
+                found[what] = found.get(what, 0) + _seconds(child)
+    return found
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 async def _tick_again_and_again(flow: Callable[[], Awaitable[object]]) -> None:

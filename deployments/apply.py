@@ -1,7 +1,7 @@
-"""Bring a Prefect server to what `prefect.yaml` says: the work pool, the tag limits, every deployment.
+"""Bring a Prefect server to what the files say: the work pool, the tag limits, every deployment and automation.
 
-A second time it finds nothing to do. What people changed by hand stays: a paused schedule or deployment, a raised
-limit, a schedule that they added.
+A second time it finds nothing to do. What people changed by hand stays: a paused schedule or deployment, a disabled
+automation, a raised limit, a schedule that they added.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from sqlalchemy import select
 
-from deployments import definitions, limits
+from deployments import automations, definitions, limits
 from deployments.definitions import Definition
 from deployments.limits import ensure_tag_limit, remove_tag_limit
 from lib.database import Database
@@ -30,7 +30,7 @@ from lib.settings import Settings
 __all__ = ["Change", "PoolType", "deploy", "ensure_tag_limit", "remove_tag_limit", "start_stages"]
 
 PoolType = Literal["pressroom", "process", "docker"]
-Outcome = Literal["created", "updated", "unchanged"]
+Outcome = Literal["created", "updated", "unchanged", "deleted"]
 TEMPLATES = Path(__file__).parent / "work-pools"
 
 
@@ -38,7 +38,7 @@ TEMPLATES = Path(__file__).parent / "work-pools"
 class Change:
     """What was done about one thing."""
 
-    kind: Literal["work pool", "tag limit", "deployment"]
+    kind: Literal["work pool", "tag limit", "deployment", "automation"]
     name: str
     outcome: Outcome
 
@@ -65,6 +65,7 @@ async def deploy(settings: Settings, *, pool_type: PoolType = "pressroom") -> li
         changes += [Change("tag limit", limits.tag_of(process_id), "created") for process_id in limited]
         wanted = [_wanted(each, settings, project.pull) for each in project.deployments]
         changes += await asyncio.gather(*(_apply(client, each) for each in wanted))
+        changes += [Change("automation", name, outcome) for name, outcome in await automations.apply(client, settings)]
     return changes
 
 

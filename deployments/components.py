@@ -1,6 +1,5 @@
 """What `pressroom up` starts, and the environment of each."""
 
-import importlib.util
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -16,6 +15,9 @@ from lib.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 _PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+
+# So that another `pressroom deploy` tells Prefect the same address of the console.
+_CONSOLE_ADDRESS = ("console_host", "console_port", "console_tls_certificate", "alert_relay_url")
 
 # For `--playground`, unless set otherwise: a tick is soon, a wait is short, and the site is on this machine.
 PLAYGROUND_SETTINGS = {
@@ -109,12 +111,10 @@ class Components:
             "playground", arguments, self._outside(), ROOT, answering(f"http://{HOST}:{port}/llm/v1/models"), rank=2
         )
 
-    def console(self) -> Program | None:
-        """None where there is none to start."""
-        if importlib.util.find_spec("console.health") is None:
-            return None
-        ready = answering(f"http://{HOST}:{self.settings.console_port}/healthz")
-        return Program("console", ("-m", "console.health"), self._inside(), ROOT, ready, rank=2)
+    def console(self) -> Program:
+        # Whoever its certificate names, it is the one on our own port that is asked.
+        ready = answering(f"{self.settings.console_address}/healthz", verify=False)
+        return Program("console", ("-m", "console"), self._inside(), ROOT, ready, rank=2)
 
     def worker(self) -> Program:
         file = self.settings.data_dir / "worker.ready"
@@ -134,7 +134,7 @@ class Components:
 
     def shared_environment(self, *, playground: bool) -> dict[str, str]:
         """By which another command works on what runs here."""
-        names = ["database_url", *(PLAYGROUND_SETTINGS if playground else ())]
+        names = ["database_url", *_CONSOLE_ADDRESS, *(PLAYGROUND_SETTINGS if playground else ())]
         everything = as_environment(self.settings)
         ours = {variable: everything[variable] for name in names if (variable := _variable(name)) in everything}
         return ours | {"PREFECT_API_URL": self.prefect_api_url}
@@ -151,12 +151,12 @@ class Components:
         return self.client_environment() | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def answering(url: str) -> Callable[[], Awaitable[bool]]:
+def answering(url: str, *, verify: bool = True) -> Callable[[], Awaitable[bool]]:
     """Whether the address answers with anything but an error of its own."""
 
     async def ask() -> bool:
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=5, verify=verify) as client:
                 return (await client.get(url)).status_code < httpx.codes.INTERNAL_SERVER_ERROR
         except httpx.HTTPError:
             return False

@@ -13,10 +13,10 @@ from lib.monitoring.models import (
     PromptTemplate,
 )
 from lib.monitoring.store import catalog, processes
+from lib.people.store.links import ensure_operator
 from lib.settings import Settings
 from lib.vault import Vault, open_vault
 
-OPERATOR = "operator"
 NAME = "demo"
 # They open nothing but the playground.
 ACCOUNT = ("ki-bot", "demo-ki-bot")
@@ -38,7 +38,7 @@ async def seed_demo(settings: Settings) -> str:
         raise RuntimeError("the demo needs a database")
     vault = open_vault(settings)
     async with Database(settings.database_url, pool_size=1) as database, database.session() as session:
-        user_id = await catalog.ensure_user(session, OPERATOR)
+        user_id = await ensure_operator(session)
         await processes.end_overdue(session)  # one whose time ended while nothing was up
         try:
             process = await processes.by_name(session, user_id, NAME)

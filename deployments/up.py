@@ -25,6 +25,7 @@ from deployments.supervisor import Supervisor
 from lib import migrate, postgres, vault
 from lib.database import Database
 from lib.errors import PressroomError
+from lib.people.sign_in import ensure_first_admin_link
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 
@@ -140,9 +141,15 @@ class _Run:
         await self._migrate()
         if self._playground:
             _say("demo", f"{'process “demo”':<28}{await demo.seed_demo(self._settings)}")
-        program = self._components.console()
-        if program is not None:
-            await self._start_program(program, "console", f"http://{HOST}:{self._settings.console_port}")
+        await self._start_program(self._components.console(), "console", self._settings.console_address)
+        await self._invite_first_admin()
+
+    async def _invite_first_admin(self) -> None:
+        """While there is none: a link, in place of the one that the start before this printed."""
+        async with Database(self._settings.database_url or "", pool_size=1) as database:
+            link = await ensure_first_admin_link(database)
+        if link is not None:
+            _say("console", f"{'set up the first admin at':<28}{self._settings.console_address}{link.path}")
 
     async def _migrate(self) -> None:
         try:

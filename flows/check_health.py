@@ -1,20 +1,28 @@
-"""Every two minutes: look whether everything is at work; fail when it is not, so that Prefect shows and tells it."""
+"""Every two minutes: look whether everything is at work, raise the alarms that are due, and show it when it is not."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from prefect import flow
+from prefect.states import Failed
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from lib.monitoring.health import Health
+
+# A run in a failed state of this name found something; only one that is Failed or Crashed went wrong itself.
+NOT_WELL = "NotWell"
 
 
 @flow(name="check_health")
-async def check_health() -> "Health":
-    """Raise RuntimeError that names what is not well."""
+async def check_health() -> Union["Health", "State[None]"]:
+    """End as NotWell, naming what is not well."""
+    from tasks.alerts import raise_alarms
     from tasks.upkeep import examine
 
     health = await examine()
+    await raise_alarms(health)
     ill = [f"{check.name}: {check.detail}" for check in health.checks if not check.ok]
     if ill:
-        raise RuntimeError("Not well: " + "; ".join(ill))
+        return Failed(name=NOT_WELL, message="Not well: " + "; ".join(ill))
     return health

@@ -6,9 +6,10 @@ from prefect import flow
 @flow(name="take_over_abandoned_work")
 async def take_over_abandoned_work() -> list[str]:
     """Return the stages that were started."""
-    from tasks.upkeep import find_abandoned_stages, start_stage
+    from tasks.upkeep import find_abandoned_stages, restart_abandoned_comparisons, start_stage
 
     stages = await find_abandoned_stages()
     for stage in stages:
         await start_stage(stage)
+    await restart_abandoned_comparisons()
     return list(stages)

@@ -37,7 +37,14 @@ class OutcomeUnknown(PressroomError):  # noqa: N818 - the vocabulary's own word
 
 
 class Invalid(PressroomError):  # noqa: N818 - the vocabulary's own word
-    """What the caller gave cannot be used; the message names it."""
+    """What the caller gave cannot be used; the message names it.
+
+    `field`: the name of the form field or of the member of a document that is wrong, or None.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class NotFound(Invalid):
@@ -46,6 +53,10 @@ class NotFound(Invalid):
 
 class Conflict(Invalid):
     """It exists already, or its state does not allow this now."""
+
+
+class Stale(Conflict):
+    """It is not as the caller saw it; the message names it."""
 
 
 class SessionHeldError(RuntimeError):

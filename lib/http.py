@@ -29,6 +29,8 @@ class Limits:
     total_seconds: float = 60
     max_bytes: int = 5_000_000
     allow_private: bool = False
+    private_setting: str = "PRESSROOM_ALLOW_PRIVATE_ADDRESSES"
+    """Which setting an error names that refuses a private address."""
 
 
 @cache
@@ -66,22 +68,34 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         return response
 
     async def _checked_address(self, host: str, port: int) -> str:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
-            raise httpx.ConnectError(f"{host} cannot be resolved: {error}") from error
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = [host] if _is_address(host) else await _resolved(host, port)
         if not self._limits.allow_private:
             for address in addresses:
                 if not is_public(address):
                     raise Refused(
-                        f"{host} is a private address ({address}); set PRESSROOM_ALLOW_PRIVATE_ADDRESSES=true "
+                        f"{host} is a private address ({address}); set {self._limits.private_setting}=true "
                         "if it is meant"
                     )
         return addresses[0]
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _resolved(host: str, port: int) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+        raise httpx.ConnectError(f"{host} cannot be resolved: {error}") from error
+    return [str(entry[4][0]) for entry in found]
 
 
 def is_public(address: str) -> bool:

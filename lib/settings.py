@@ -2,8 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -25,6 +26,16 @@ class Settings(BaseSettings):
 
     # Secrets: the first key encrypts, every key decrypts
     encryption_keys: SecretStr | None = None
+
+    # The console
+    console_host: str = Field("127.0.0.1", min_length=1, max_length=255)
+    console_tls_certificate: Path | None = Field(None, description="a PEM file, with its chain")
+    console_tls_key: Path | None = None
+    console_trusted_proxies: str = Field("", description="addresses or networks whose X-Forwarded-… counts")
+    console_allowed_hosts: str = Field("", description="names by which browsers reach the console, comma separated")
+    console_session_hours: float = Field(12, gt=0, description="a session ends when nothing happens for so long")
+    console_longest_session_hours: float = Field(168, gt=0, description="a session ends after that in any case")
+    metrics_public: bool = Field(default=False, description="let anyone who reaches the port read /metrics")
 
     # Prefect
     work_pool: str = "pressroom"
@@ -64,13 +75,43 @@ class Settings(BaseSettings):
     comment_min_chars: int = Field(50, ge=1)
     comment_max_chars: int = Field(5000, ge=1)
     raw_html_prompt_chars: int = Field(5000, ge=0)
+    budget_timezone: str = Field("Europe/Zurich", description="whose midnight begins a new day of every budget")
+    fallback_pause: float = Field(300, gt=0, description="before a provider that was down is asked again")
 
     # Processes
     max_processes: int = Field(10, ge=1, description="processes that one user may have running at once")
 
+    # Alerts
+    alert_webhook_url: SecretStr | None = Field(None, description="where alerts go; without it they are only recorded")
+    alert_webhook_secret: SecretStr | None = Field(None, description="whsec_…, comma separated; each one signs")
+    alert_allow_private: bool = Field(default=False, description="let the webhook be on this machine or network")
+    alert_quiet: float = Field(3600, gt=0, description="a failing flow is a new cause after so long without a failure")
+    alert_retry_base: float = Field(30, gt=0)
+    alert_retry_max: float = Field(14_400, gt=0)
+    alert_max_attempts: int = Field(15, ge=1, description="with the waits above: about a day")
+    alert_relay_url: str | None = Field(None, description="where Prefect's server reaches the console")
+    alert_relay_secret: SecretStr | None = Field(None, description="else a file in the data directory")
+
     # Housekeeping
     keep_sessions_days: int = Field(7, ge=0)
     keep_comments_days: int = Field(365, ge=1)
+    keep_alerts_days: int = Field(90, ge=2, description="after they are over")
+
+    @field_validator("budget_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone “{name}”; write it as Europe/Zurich") from error
+        return name
+
+    @property
+    def console_address(self) -> str:
+        """Where the console is reached from this machine."""
+        scheme = "http" if self.console_tls_certificate is None else "https"
+        host = "127.0.0.1" if self.console_host in ("0.0.0.0", "::", "localhost") else self.console_host  # noqa: S104
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.console_port}"
 
 
 @lru_cache

@@ -1,7 +1,5 @@
 """Generation as Prefect tasks: one model call each."""
 
-from functools import partial
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -21,14 +19,16 @@ async def generate_comment(item: CommentToGenerate) -> Outcome:
 async def generate_for_process(process: ProcessRef) -> StageReport:
     """Ask the process's provider, with a fair share of the calls that it takes at once."""
     try:
-        provider = await generation.provider_of(process.id)
+        have = await generation.providing(process.id)
     except PressroomError as error:
         return StageReport(process.id, process.name, errors=(str(error),), note=str(error))
-    return await Turns(
+    writing = generation.Writing(process.id, have)
+    report = await Turns(
         stage="generation",
         process=process,
-        take=partial(generation.take, process.id, provider.id, provider.limit),
+        take=writing.take,
         do=as_item_run(generate_comment),
-        at_once=provider.limit,
-        slots=provider.slots,
+        at_once=have.first.limit,
+        slots=have.first.slots,
     ).run()
+    return writing.noted(report)

@@ -9,11 +9,11 @@ from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring import health
 from lib.monitoring.stages import FLOWS, Stage
-from lib.monitoring.store import logins, processes, stages
+from lib.monitoring.store import comparisons, hopeless, logins, processes, stages
 from lib.settings import settings
 
 
-def _database() -> Database:
+def opened_database() -> Database:
     url = settings().database_url
     if url is None:
         raise Invalid("PRESSROOM_DATABASE_URL is not set")
@@ -22,13 +22,14 @@ def _database() -> Database:
 
 @task(cache_policy=NO_CACHE)
 async def stop_overdue_processes() -> list[str]:
-    async with _database() as database, database.session() as session:
-        return await processes.end_overdue(session)
+    """And fail those that can never work any more."""
+    async with opened_database() as database, database.session() as session:
+        return [*await processes.end_overdue(session), *await hopeless.fail_hopeless(session)]
 
 
 @task(cache_policy=NO_CACHE)
 async def find_abandoned_stages() -> list[Stage]:
-    async with _database() as database, database.session() as session:
+    async with opened_database() as database, database.session() as session:
         return await stages.abandoned_stages(session)
 
 
@@ -40,24 +41,35 @@ async def start_stage(stage: Stage) -> None:
 
 
 @task(cache_policy=NO_CACHE)
+async def restart_abandoned_comparisons() -> int:
+    """Ask Prefect for a run of each comparison whose worker died; return how many."""
+    async with opened_database() as database, database.session() as session:
+        found = await comparisons.abandoned(session)
+    for comparison_id in found:
+        parameters = {"comparison_id": str(comparison_id)}
+        await arun_deployment("compare_templates/compare_templates", parameters=parameters, timeout=0, as_subflow=False)
+    return len(found)
+
+
+@task(cache_policy=NO_CACHE)
 async def end_expired_sessions() -> int:
-    async with _database() as database, database.session() as session:
+    async with opened_database() as database, database.session() as session:
         return await logins.end_expired_sessions(session)
 
 
 @task(cache_policy=NO_CACHE)
 async def delete_old_sessions() -> int:
-    async with _database() as database, database.session() as session:
+    async with opened_database() as database, database.session() as session:
         return await logins.delete_old_sessions(session, settings().keep_sessions_days)
 
 
 @task(cache_policy=NO_CACHE)
 async def delete_old_comments() -> int:
-    async with _database() as database, database.session() as session:
+    async with opened_database() as database, database.session() as session:
         return await processes.delete_old_comments(session, settings().keep_comments_days)
 
 
 @task(cache_policy=NO_CACHE)
 async def examine() -> health.Health:
-    async with _database() as database:
+    async with opened_database() as database:
         return await health.examine(settings(), database, get_current_settings().api.url)

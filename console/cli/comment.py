@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import typer
 
 from console.cli.options import ProcessName
-from console.cli.output import AsJson, Record, cut, facts, line, show, table, when
+from console.cli.output import AsJson, cut, facts, line, show, table, when
+from console.record import Record
 from lib.errors import Invalid
 from lib.monitoring.stages import CommentStatus
 
@@ -37,7 +38,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List comments, newest first. Those that wait for you: --status generated --approval none."""
-    from console.cli.desk import comments, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments  # noqa: PLC0415
 
     found = visiting(
         lambda visit: comments.listed(
@@ -66,7 +68,8 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show one comment: the article, the text, and what became of it."""
-    from console.cli.desk import comments, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments  # noqa: PLC0415
 
     found = visiting(lambda visit: comments.show(visit, id_))
     show(found, lambda: _say_all(found), as_json=as_json)
@@ -106,7 +109,8 @@ def _say(decision: str, count: int, more: str = "") -> None:
 @app.command()
 def approve(ids: Ids, as_json: AsJson = False) -> None:
     """Let generated comments be posted, one by one. Nothing changes if one of them cannot be approved."""
-    from console.cli.desk import comments, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments  # noqa: PLC0415
 
     done = visiting(lambda visit: comments.decide(visit, "approve", ids))
 
@@ -122,7 +126,8 @@ def approve(ids: Ids, as_json: AsJson = False) -> None:
 @app.command()
 def reject(ids: Ids, as_json: AsJson = False) -> None:
     """Keep generated comments from being posted."""
-    from console.cli.desk import comments, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments  # noqa: PLC0415
 
     done = visiting(lambda visit: comments.decide(visit, "reject", ids))
 
@@ -147,7 +152,8 @@ def retry(
     """Put failed comments back to the stage where they failed."""
     if bool(ids) == all_failed or all_failed != (process is not None):
         raise Invalid("Name comments by their ids, or give --process NAME --all-failed")
-    from console.cli.desk import comments, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments  # noqa: PLC0415
 
     done = visiting(
         lambda visit: comments.retry_all(visit, process) if process else comments.decide(visit, "retry", ids or [])

@@ -28,7 +28,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new key and bring every stored secret under it; cut short, it can be run again."""
-    from console.cli.desk import visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
     from lib.monitoring import secrets  # noqa: PLC0415
 
     done = visiting(lambda visit: secrets.rotate(visit.settings, visit.database, drop_old=drop_old))

@@ -6,7 +6,8 @@ import typer
 
 from console.cli import given
 from console.cli.options import Active, Name, Test
-from console.cli.output import AsJson, Record, facts, line, show, table, when
+from console.cli.output import AsJson, facts, line, show, table, when
+from console.record import Record
 
 app = typer.Typer(no_args_is_help=True, help="Accounts on the site that is watched.")
 
@@ -45,7 +46,8 @@ def add(
 
     The password comes from a hidden prompt, from stdin with --password-stdin, or from PRESSROOM_LOGIN_PASSWORD.
     """
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     password = given.secret("Password", VARIABLE, "--password-stdin", from_stdin=password_stdin)
     found = visiting(lambda visit: logins.add(visit, name, base_url, username, password, test=test))
@@ -56,7 +58,8 @@ def add(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the logins."""
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     found = visiting(logins.listed)
 
@@ -73,7 +76,8 @@ def list_(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_(name: Name, as_json: AsJson = False) -> None:
     """Show one login, without its secrets."""
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     found = visiting(lambda visit: logins.show(visit, name))
     show(found, lambda: _facts(found), as_json=as_json)
@@ -90,7 +94,8 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change a login; what waited because it was refused goes on at once."""
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     wants = new_password or password_stdin
     password = given.secret("Password", VARIABLE, "--password-stdin", from_stdin=password_stdin) if wants else None
@@ -102,7 +107,8 @@ def set_(
 @app.command()
 def remove(name: Name, as_json: AsJson = False) -> None:
     """Remove a login that no process uses."""
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     found = visiting(lambda visit: logins.remove(visit, name))
     show(found, lambda: line(f"Removed login “{name}”."), as_json=as_json)
@@ -111,7 +117,8 @@ def remove(name: Name, as_json: AsJson = False) -> None:
 @app.command("test")
 def try_out(name: Name, as_json: AsJson = False) -> None:
     """Log in for real, once."""
-    from console.cli.desk import logins, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import logins  # noqa: PLC0415
 
     found = visiting(lambda visit: logins.test(visit, name))
     show(found, lambda: line(f"The site accepts login “{name}”."), as_json=as_json)

@@ -2,7 +2,7 @@
 
 import typer
 
-from console.cli import comment, keys, login, process, provider, system, template
+from console.cli import comment, keys, login, process, provider, system, template, user
 from console.cli.edge import Edge
 from console.cli.run import run as run_stage
 
@@ -31,6 +31,7 @@ app.add_typer(provider.app, name="provider")
 app.add_typer(template.app, name="template")
 app.add_typer(process.app, name="process")
 app.add_typer(comment.app, name="comment")
+app.add_typer(user.app, name="user")
 app.command("run")(run_stage)
 app.add_typer(keys.app, name="keys")
 app.add_typer(system.db, name="db")

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
-Record = dict[str, Any]
-
 WIDTH_OF_A_PIPE = 200
 _LINES = {"\n", "\t"}
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from console.cli.options import Name, name_callback, names_callback
-from console.cli.output import AsJson, Record, cut, facts, line, note, show, span, table, when
+from console.cli.output import AsJson, cut, facts, line, note, show, span, table, when
+from console.record import Record
 
 app = typer.Typer(no_args_is_help=True, help="What is watched, with which login, prompt and model, and how it goes.")
 
@@ -22,6 +23,17 @@ Templates = Annotated[
 ]
 Provider = Annotated[
     str | None, typer.Option(help="The model that writes.", callback=name_callback, show_default=False)
+]
+Fallback = Annotated[
+    str | None,
+    typer.Option(help="The provider that writes while the first is down; “” for none.", show_default=False),
+]
+BudgetTokens = Annotated[
+    int | None, typer.Option(help="Tokens that it may use a day; -1 takes the limit away.", show_default=False)
+]
+BudgetMoney = Annotated[
+    str | None,
+    typer.Option(help="Money that it may use a day, in its provider's currency; -1 for no limit.", show_default=False),
 ]
 Description = Annotated[str | None, typer.Option(help="What it is for.", show_default=False)]
 Tab = Annotated[
@@ -88,15 +100,21 @@ def add(
     post: Post = None,
     hide_comments: Hide = None,
     max_minutes: MaxMinutes = None,
+    fallback: Fallback = None,
+    budget_tokens: BudgetTokens = None,
+    budget_money: BudgetMoney = None,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a process. It only generates comments, unless --post is given."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
+    from lib.monitoring import presets  # noqa: PLC0415
 
     wanted = processes.ProcessChange(
         login or (), template or (), provider, description, tab, category, task, search, state, limit, post,
-        hide_comments, max_minutes,
+        hide_comments, max_minutes, fallback=fallback, budget_tokens=budget_tokens,
+        budget_money=presets.money(budget_money, "--budget-money"),
     )  # fmt: skip
     found = visiting(lambda visit: processes.add(visit, name, wanted))
 
@@ -122,15 +140,21 @@ def set_(
     post: Post = None,
     hide_comments: Hide = None,
     max_minutes: MaxMinutes = None,
+    fallback: Fallback = None,
+    budget_tokens: BudgetTokens = None,
+    budget_money: BudgetMoney = None,
     description: Description = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a process that does not run. An empty text clears a filter; logins and templates are replaced."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
+    from lib.monitoring import presets  # noqa: PLC0415
 
     wanted = processes.ProcessChange(
         login or (), template or (), provider, description, tab, category, task, search, state, limit, post,
-        hide_comments, max_minutes,
+        hide_comments, max_minutes, fallback=fallback, budget_tokens=budget_tokens,
+        budget_money=presets.money(budget_money, "--budget-money"),
     )  # fmt: skip
     found = visiting(lambda visit: processes.change(visit, name, wanted))
 
@@ -144,7 +168,8 @@ def set_(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the processes with their comments by status."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     found = visiting(processes.listed)
 
@@ -164,7 +189,8 @@ def _row(row: Record) -> tuple[object, ...]:
 @app.command("show")
 def show_(name: Name, as_json: AsJson = False) -> None:
     """Show one process: settings, counters, stages, and what it lacks."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     found = visiting(lambda visit: processes.show(visit, name))
 
@@ -179,7 +205,8 @@ def show_(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def status(name: Name, as_json: AsJson = False) -> None:
     """How a process goes: its comments by status, its stages, the time left."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     found = visiting(lambda visit: processes.show(visit, name))
     keys = ("id", "name", "status", "posts", "seconds_left", "comments", "counters", "errors", "stages", "missing")
@@ -193,6 +220,8 @@ def _settings(found: Record) -> list[tuple[str, object]]:
         ("Logins", found["logins"]),
         ("Templates", found["templates"]),
         ("Provider", found["provider"]),
+        ("Tokens a day", found["budget_tokens"]),
+        ("Money a day", found["budget_money"]),
         ("Tab", found["tab"]),
         ("Category", found["category"]),
         ("Task", found["task"]),
@@ -243,7 +272,8 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a process; what it lacks is named."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     found = visiting(lambda visit: processes.start(visit, name, check=check))
 
@@ -262,7 +292,8 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Stop a process, and return when nothing more can be posted for it."""
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     found = visiting(lambda visit: processes.stop(visit, name, completed=completed))
     show(found, lambda: line(f"Process “{name}” is {found['status']}; nothing more is posted for it."), as_json=as_json)
@@ -278,7 +309,8 @@ def remove(
 
     What it posted stays on the site; a new process would comment on the same articles again.
     """
-    from console.cli.desk import processes, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
 
     if sys.stdin.isatty() and not yes:
         _, total = visiting(lambda visit: processes.find(visit, name))

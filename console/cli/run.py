@@ -12,7 +12,8 @@ import typer
 
 from console.cli.edge import FAILED
 from console.cli.options import ProcessName
-from console.cli.output import AsJson, Record, complain, cut, line, show, table
+from console.cli.output import AsJson, complain, cut, line, show, table
+from console.record import Record
 from lib.monitoring.stages import Stage
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run one tick of a stage in the foreground; exit status 1 when something failed."""
-    from console.cli.desk import visiting  # noqa: PLC0415 - quick start
-    from console.cli.desk.processes import process_id_to_run  # noqa: PLC0415
     from console.cli.prefect_api import need_prefect  # noqa: PLC0415
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk.processes import process_id_to_run  # noqa: PLC0415
 
     process_id = visiting(lambda visit: process_id_to_run(visit, process))
     need_prefect()

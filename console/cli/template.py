@@ -7,7 +7,8 @@ import typer
 
 from console.cli import given
 from console.cli.options import Active, Name
-from console.cli.output import AsJson, Record, facts, line, show, table, when
+from console.cli.output import AsJson, facts, line, show, table, when
+from console.record import Record
 
 app = typer.Typer(no_args_is_help=True, help="Prompts, with placeholders such as {article_title}.")
 
@@ -42,7 +43,8 @@ def add(name: Name, user_prompt: UserPrompt, system_prompt: SystemPrompt, as_jso
     Placeholders of the user prompt: {article_title}, {article_content}, {article_author}, {article_category},
     {article_published_at}, {article_url}, {article_raw_html}, {mymoment_username}.
     """
-    from console.cli.desk import templates, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import templates  # noqa: PLC0415
 
     user = given.text_file(user_prompt, "The user prompt")
     system = given.text_file(system_prompt, "The system prompt")
@@ -53,7 +55,8 @@ def add(name: Name, user_prompt: UserPrompt, system_prompt: SystemPrompt, as_jso
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List the templates, those of the system too."""
-    from console.cli.desk import templates, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import templates  # noqa: PLC0415
 
     found = visiting(templates.listed)
 
@@ -75,7 +78,8 @@ def list_(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_(name: Name, as_json: AsJson = False) -> None:
     """Show one template with its prompts."""
-    from console.cli.desk import templates, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import templates  # noqa: PLC0415
 
     found = visiting(lambda visit: templates.show(visit, name))
     show(found, lambda: _say_all(found), as_json=as_json)
@@ -90,7 +94,8 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change a template; comments that are generated from now on use it."""
-    from console.cli.desk import templates, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import templates  # noqa: PLC0415
 
     user = None if user_prompt is None else given.text_file(user_prompt, "The user prompt")
     system = None if system_prompt is None else given.text_file(system_prompt, "The system prompt")
@@ -101,7 +106,8 @@ def set_(
 @app.command()
 def remove(name: Name, as_json: AsJson = False) -> None:
     """Remove a template that no process uses."""
-    from console.cli.desk import templates, visiting  # noqa: PLC0415 - quick start
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import templates  # noqa: PLC0415
 
     found = visiting(lambda visit: templates.remove(visit, name))
     show(found, lambda: line(f"Removed template “{name}”."), as_json=as_json)

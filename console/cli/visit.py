@@ -5,51 +5,30 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
-from uuid import UUID
 
 import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from console.cli.edge import WHAT_TO_DO, database_trouble
-from lib import vault
+from console.desk.visit import Visit
 from lib.database import Database
 from lib.errors import Invalid, PressroomError
 from lib.monitoring import fields
-from lib.monitoring.lifecycle import Desk
 from lib.monitoring.store import catalog
+from lib.people.store.links import ensure_operator
 from lib.settings import Settings
 from lib.settings import settings as read_settings
-from lib.vault import Vault
 
 T = TypeVar("T")
 
 USER = "PRESSROOM_USER"
-OPERATOR = "operator"
 DRIVER = "postgresql+asyncpg"
 
 
 class DatabaseTroubleError(PressroomError):
     """The database cannot be reached or used."""
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What a command works with."""
-
-    settings: Settings
-    database: Database
-    user_id: UUID
-
-    def desk(self) -> Desk:
-        """Raise Invalid when there is no encryption key."""
-        return Desk(self.settings, self.database, vault.open_vault(self.settings), self.user_id)
-
-    def desk_without_secrets(self) -> Desk:
-        """For what must work even when the keys are lost: its vault opens nothing."""
-        return Desk(self.settings, self.database, Vault([vault.new_key()]), self.user_id)
 
 
 def connected_settings() -> Settings:
@@ -95,9 +74,10 @@ def reaching() -> Iterator[None]:
 
 async def _visit(do: Callable[[Visit], Awaitable[T]]) -> T:
     settings = connected_settings()
-    name = fields.name(os.environ.get(USER) or OPERATOR, f"The user's name in {USER}")
+    given = os.environ.get(USER)
+    name = fields.name(given, f"The user's name in {USER}") if given else None
     async with Database(database_url(settings), pool_size=1) as database:
         with reaching():
             async with database.session() as session:
-                user_id = await catalog.ensure_user(session, name)
-        return await do(Visit(settings, database, user_id))
+                user_id = await (catalog.ensure_user(session, name) if name else ensure_operator(session))
+        return await do(Visit(settings, database, user_id, sees=user_id))

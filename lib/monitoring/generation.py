@@ -1,63 +1,205 @@
 """Stage three: what a model has to say about it."""
 
 import secrets
+import time
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from lib import work
-from lib.errors import Refused
-from lib.monitoring import guard, prompt
-from lib.monitoring.items import CommentToGenerate, Wait
+from lib.errors import PressroomError, Refused
+from lib.monitoring import calls, prompt
+from lib.monitoring.calls import Call
+from lib.monitoring.items import CommentToGenerate, StageReport, Wait
+from lib.monitoring.presets import Budget
 from lib.monitoring.providers import Provider
-from lib.monitoring.runtime import runtime
-from lib.monitoring.store import claims, processes
-from lib.monitoring.turns import Outcome, attempt, settle_done
+from lib.monitoring.runtime import Runtime, runtime
+from lib.monitoring.store import budgets, claims, history
+from lib.monitoring.store import providers as store
+from lib.monitoring.store.budgets import Claimant, Standing
+from lib.monitoring.turns import Outcome, attempt, settle_done, settle_failure
+from lib.settings import Settings
+
+log = structlog.get_logger()
+
+# An item that the first provider could not serve is the fallback's at once.
+AT_ONCE = 0.001
+# How long a budget that was found used up is not looked at again.
+USED_UP_REST = 15.0
+RESERVED_WAIT = 0.2
 
 
-async def provider_of(process_id: UUID) -> Provider:
-    """The provider that the process uses now. Raises Refused when it has none or it cannot be used."""
+@dataclass(frozen=True)
+class Providing:
+    """The providers that a process may use now: the first, and who writes while that one is down."""
+
+    first: Provider
+    fallback: Provider | None
+    budget: Budget
+    note: str = ""
+
+
+async def providing(process_id: UUID) -> Providing:
+    """Raise Refused when the process has no provider that can be used."""
     run = runtime()
-    async with run.database.session() as session:
-        provider_id = await processes.provider_id(session, process_id)
-    if provider_id is None:
-        raise Refused("The process has no provider any more")
-    return await run.providers.provider(provider_id)
+    async with run.database.alone() as connection:
+        who = await store.who_writes(connection, process_id)
+    usable: list[Provider] = []
+    refusals: list[str] = []
+    for provider_id in dict.fromkeys(id_ for id_ in (who.first, who.fallback) if id_ is not None):
+        try:
+            usable.append(await run.providers.provider(provider_id))
+        except Refused as error:
+            refusals.append(str(error))
+    if not usable:
+        raise Refused("; ".join(refusals) or "The process has no provider any more")
+    note = f"{refusals[0]}: “{usable[0].name}” writes instead" if refusals and usable[0].id == who.fallback else ""
+    return Providing(usable[0], usable[1] if len(usable) > 1 else None, who.budget, note)
 
 
-async def take(process_id: UUID, provider_id: UUID, limit: int) -> CommentToGenerate | Wait | None:
-    run = runtime()
-    async with run.database.session() as session:
-        return await claims.claim_generation(
-            session, process_id, provider_id, limit, work.new_id(), run.settings.item_lease
+class Writing:
+    """One process's turn at the models: which provider takes the next comment, and what its budgets allow."""
+
+    def __init__(self, process_id: UUID, have: Providing) -> None:
+        self.first = have.first
+        self._process_id = process_id
+        self._have = have
+        self._notes: dict[str, str] = {"provider": have.note}
+        self._resting: dict[UUID, float] = {}
+
+    def noted(self, report: StageReport) -> StageReport:
+        """The report with why the fallback wrote, or why nothing more was written."""
+        return replace(report, note="; ".join(filter(None, (report.note, *self._notes.values()))))
+
+    async def take(self) -> CommentToGenerate | Wait | None:
+        """Claim the next comment with the first provider that is up and has room."""
+        run = runtime()
+        while (provider := self._next()) is not None:
+            async with run.database.session() as session:
+                found = await budgets.room(session, self._claimant(provider, run.settings))
+                hindrance = self._hindrance(found)
+                if hindrance is None:
+                    return await self._claim(session, run, provider)
+            if isinstance(hindrance, Wait):
+                return hindrance
+            self._resting[hindrance.id] = time.monotonic() + USED_UP_REST
+        return None
+
+    async def _claim(self, session: AsyncSession, run: Runtime, provider: Provider) -> CommentToGenerate | Wait | None:
+        item = await claims.claim_generation(
+            session, self._process_id, provider.id, provider.limit, work.new_id(), run.settings.item_lease
         )
+        fallback = self._have.fallback
+        if isinstance(item, CommentToGenerate) and fallback is not None and provider.id == self.first.id:
+            return replace(item, fallback_id=fallback.id)
+        return item
+
+    def _next(self) -> Provider | None:
+        """The first if it can be asked, else the fallback; the first after all when both are down."""
+        if self._rests(self._process_id):
+            return None
+        first, fallback = self.first, self._have.fallback
+        if fallback is None:
+            return None if self._rests(first.id) else first
+        if self._rests(first.id) or (first.availability.is_down and not fallback.availability.is_down):
+            if first.availability.is_down:
+                self._note("provider", f"{first.availability.reason}: “{fallback.name}” writes instead")
+            return None if self._rests(fallback.id) else fallback
+        return first
+
+    def _rests(self, owner: UUID) -> bool:
+        return time.monotonic() < self._resting.get(owner, 0.0)
+
+    def _claimant(self, provider: Provider, settings: Settings) -> Claimant:
+        return Claimant(
+            self._process_id,
+            self._have.budget,
+            provider.id,
+            provider.budget,
+            settings.llm_max_tokens,
+            settings.budget_timezone,
+        )
+
+    def _hindrance(self, found: list[Standing]) -> Standing | Wait | None:
+        """A budget that is used up, or that may be when what is at work has settled."""
+        for each in found:
+            if each.state != "fine":
+                self._note(f"{each.owner} {each.unit}", budgets.in_words(each))
+        used_up = next((each for each in found if each.state == "used_up"), None)
+        # With nothing at work, one more answer may go over the rest; that is the most by which a budget is overrun.
+        taken = any(each.is_taken and each.reserved for each in found)
+        return used_up or (Wait(RESERVED_WAIT) if taken else None)
+
+    def _note(self, about: str, words: str) -> None:
+        if about not in self._notes or not self._notes[about]:
+            log.warning("generation_hindered", process_id=str(self._process_id), note=words)
+        self._notes[about] = words
 
 
 async def generate(item: CommentToGenerate) -> Outcome:
-    """Ask the model once, check its answer, save the comment with its disclosure."""
+    """Ask the model once, check its answer, save the comment with its disclosure; keep what was asked and answered."""
 
     async def do() -> Outcome:
         run = runtime()
-        have = run.settings
         provider = await run.providers.provider(item.provider_id)
-        asked = await _prompt(item)
-        answer = await provider.llm.complete(
-            asked.system, asked.user, max_tokens=provider.max_tokens, temperature=provider.temperature
-        )
-        text = guard.accept(
-            answer.text, answer.finish_reason, asked, minimum=have.comment_min_chars, maximum=have.comment_max_chars
-        )
-        return await settle_done(
-            "generation",
-            [item.claim],
-            status="generated",
-            comment_content=text,
-            ai_model_name=answer.model,
-            ai_provider_name=provider.name,
-            generation_tokens=answer.tokens,
-            generation_time_ms=answer.milliseconds,
-            now=["generated_at"],
-        )
+        call = await calls.ask(provider, await _prompt(item), run.settings)
+        return await (_write(item, call) if call.error is None else _settle_failed(item, call, call.error))
 
     return await attempt("generation", [item.claim], do)
+
+
+async def _write(item: CommentToGenerate, call: Call) -> Outcome:
+    answer, verdict = call.completion, call.verdict
+    assert answer is not None  # noqa: S101 - narrows the type only
+    assert verdict is not None  # noqa: S101 - narrows the type only
+    works_again = call.provider.availability.worked()
+
+    async def also(session: AsyncSession) -> None:
+        await _keep(session, item, call)
+        if works_again:
+            await store.note_works(session, call.provider.id)
+
+    return await settle_done(
+        "generation",
+        [item.claim],
+        also=also,
+        status="generated",
+        comment_content=verdict.comment,
+        ai_model_name=answer.model,
+        ai_provider_name=call.provider.name,
+        generation_tokens=answer.tokens,
+        generation_time_ms=answer.milliseconds,
+        now=["generated_at"],
+    )
+
+
+async def _settle_failed(item: CommentToGenerate, call: Call, error: PressroomError) -> Outcome:
+    """With a fallback, a provider that is down costs no item anything: it is the fallback's at once."""
+    run = runtime()
+    state, pause = call.provider.availability, run.settings.fallback_pause
+    if not call.is_trouble:
+        state.worked()
+    last = item.claim.failures + 1 >= run.policy.max_attempts
+    down = call.is_trouble and item.fallback_id is not None and (state.failed(error) or last)
+
+    async def also(session: AsyncSession) -> None:
+        await _keep(session, item, call)
+        if down:
+            await store.note_down(session, call.provider.id, pause, calls.storable(str(error), calls.ERROR_CHARS))
+
+    if not down:
+        return await settle_failure("generation", [item.claim], error, also=also)
+    state.rest(pause, str(error))
+    handed_on = Refused(str(error), AT_ONCE)
+    settled = await settle_failure("generation", [item.claim], handed_on, also=also)
+    return Outcome(error=settled.error)
+
+
+async def _keep(session: AsyncSession, item: CommentToGenerate, call: Call) -> None:
+    zone = runtime().settings.budget_timezone
+    await history.note_attempt(session, item.claim, item.template_id, call.kept(), zone)
 
 
 async def _prompt(item: CommentToGenerate) -> prompt.Prompt:
@@ -79,4 +221,5 @@ async def _prompt(item: CommentToGenerate) -> prompt.Prompt:
         facts,
         boundary=secrets.token_hex(6),
         raw_html_chars=run.settings.raw_html_prompt_chars,
+        note=item.note,
     )

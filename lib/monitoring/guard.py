@@ -14,41 +14,54 @@ ECHO_WORDS = 8
 ECHO_CHARS = 60
 ABSURD = 10  # times the maximum: not worth the search for what else is wrong
 
-Code = Literal["too_short", "too_long", "cut_off", "link", "contact", "prompt_echo", "invisible", "html"]
+Rule = Literal["too_short", "too_long", "cut_off", "link", "contact", "prompt_echo", "invisible", "html"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One reason why an answer cannot be posted."""
+    """One reason why an answer cannot be posted: the rule, and what broke it."""
 
-    code: Code
-    message: str
+    rule: Rule
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The comment that an answer makes, and all that speaks against posting it, of every rule."""
+
+    comment: str
+    findings: tuple[Finding, ...]
 
 
 class Rejected(Transient):
     """The model's answer cannot be posted; another one may be better."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
-        super().__init__("The model's answer was turned away: " + "; ".join(finding.message for finding in findings))
+        super().__init__("The model's answer was turned away: " + "; ".join(finding.detail for finding in findings))
         self.findings = findings
 
 
 def accept(answer: str, finish_reason: str, prompt: Prompt, *, minimum: int = 50, maximum: int = 5000) -> str:
-    """The comment to post, with its disclosure. Raises Rejected.
+    """The comment to post, with its disclosure. Raises Rejected."""
+    verdict = examine(answer, finish_reason, prompt, minimum=minimum, maximum=maximum)
+    if verdict.findings:
+        raise Rejected(verdict.findings)
+    return verdict.comment
+
+
+def examine(answer: str, finish_reason: str, prompt: Prompt, *, minimum: int = 50, maximum: int = 5000) -> Verdict:
+    """What an answer becomes, with its disclosure, and what speaks against it.
 
     An answer that broke off is cut back to its last whole sentence if what is left is long enough. What is cut off
     is looked at all the same: an answer that ends in a link was led there.
     """
     if len(answer) > maximum * ABSURD:
-        raise Rejected(tuple(_length(answer, minimum, maximum)))
+        return Verdict(answer[:maximum], tuple(_length(answer, minimum, maximum)))
     said = text = clean(_unwrapped(answer, prompt.boundary))
     if finish_reason == "length" or not _ends_well(said):
         whole = trim_to_sentence(said)
         text = whole if len(whole) >= minimum else said
-    findings = (*_form(text, finish_reason, minimum, maximum), *_content(said, prompt))
-    if findings:
-        raise Rejected(findings)
-    return with_prefix(text)
+    return Verdict(with_prefix(text), (*_form(text, finish_reason, minimum, maximum), *_content(said, prompt)))
 
 
 def check(
@@ -236,13 +249,13 @@ _MARKUP = (
 _DOTS = str.maketrans({"。": ".", "｡": ".", "․": ".", "∙": ".", "⁄": "/", "∕": "/"})
 
 
-def _shown(answer: str, code: Code, what: str, patterns: tuple[re.Pattern[str], ...]) -> Iterator[Finding]:
+def _shown(answer: str, rule: Rule, what: str, patterns: tuple[re.Pattern[str], ...]) -> Iterator[Finding]:
     """What a reader would see: look-alike characters folded, invisible ones away."""
     seen = unicodedata.normalize("NFKC", "".join(char for char in answer if char == "\n" or not _is_invisible(char)))
     seen = seen.translate(_DOTS)
     found = next(filter(None, (pattern.search(seen) for pattern in patterns)), None)
     if found:
-        yield Finding(code, f"it holds {what} (“{found[0].strip()[:60]}”)")
+        yield Finding(rule, f"it holds {what} (“{found[0].strip()[:60]}”)")
 
 
 def _invisible(answer: str) -> Iterator[Finding]:

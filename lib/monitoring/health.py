@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lib.database import Database, forbid_session
 from lib.monitoring.stages import FLOWS
+from lib.monitoring.store import budgets
 from lib.monitoring.store import health as store
 from lib.monitoring.store.health import StageAge
 from lib.settings import Settings
@@ -51,15 +52,23 @@ async def _database(settings: Settings, database: Database) -> list[Check]:
         async with asyncio.timeout(5), database.session() as session:
             await session.execute(text("SELECT 1"))
             ages = await store.stage_ages(session)
+            spent = await budgets.standings(session, settings.budget_timezone)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         return [Check("database", ok=False, detail=f"not reachable: {type(error).__name__}: {error}"[:300])]
-    return [Check("database", ok=True, detail="answers"), *(stage_check(age, settings) for age in ages)]
+    noted = [each for each in spent if each.state != "fine"]
+    used_up = any(each.state == "used_up" for each in noted)
+    return [
+        Check("database", ok=True, detail="answers"),
+        *(stage_check(age, settings, resting=used_up and age.stage == "generation") for age in ages),
+        # What waits for tomorrow's budget is as it should be.
+        *(Check(f"budget of {each.owner} {each.name}", ok=True, detail=budgets.in_words(each)) for each in noted),
+    ]
 
 
-def stage_check(age: StageAge, settings: Settings) -> Check:
-    """A stage that never ran is well: it is about to."""
+def stage_check(age: StageAge, settings: Settings, *, resting: bool = False) -> Check:
+    """A stage that never ran is well: it is about to. `resting`: what waits may wait for a budget's next day."""
     late = age.since_success is not None and age.since_success > max(INTERVALS * settings.stage_interval, SHORTEST)
-    stuck = age.oldest_waiting is not None and age.oldest_waiting > WAITING_TOO_LONG
+    stuck = age.oldest_waiting is not None and age.oldest_waiting > WAITING_TOO_LONG and not resting
     words = "no tick yet" if age.since_success is None else f"last success {age.since_success:.0f} s ago"
     if age.oldest_waiting is not None:
         words += f", oldest waiting item {age.oldest_waiting:.0f} s"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 from lib.monitoring.stages import Stage
@@ -82,6 +84,34 @@ class CommentToGenerate:
     published_at: datetime | None
     content: str
     raw_html: str
+    note: str | None = None
+    # Who writes instead when the provider is down.
+    fallback_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """What one call of a model gave, as it is kept: texts bounded and without what a database cannot hold.
+
+    `cost`: in `currency`, None where the provider has no prices. `findings`: the guard's, each with rule and detail.
+    """
+
+    provider_id: UUID
+    provider_name: str
+    currency: str
+    outcome: Literal["accepted", "rejected", "error"]
+    error: str | None
+    model_name: str | None
+    prompt_system: str
+    prompt_user: str
+    answer: str | None
+    finish_reason: str | None
+    findings: tuple[dict[str, str], ...]
+    input_tokens: int
+    output_tokens: int
+    tokens_estimated: bool
+    cost: Decimal | None
+    milliseconds: int
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from lib.database import Database
 from lib.errors import Conflict, Invalid, PressroomError, Transient
-from lib.llm import LLM
+from lib.llm import LLM, Completion, NoText
+from lib.monitoring import presets
 from lib.monitoring.models import LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
 from lib.monitoring.mymoment import MyMoment, throttle_for
 from lib.monitoring.providers import llm_limits
@@ -20,12 +24,20 @@ from lib.vault import Vault
 
 @dataclass(frozen=True)
 class Desk:
-    """What the people's side of Pressroom works with: settings, database, vault, and who asks."""
+    """What the people's side of Pressroom works with. `sees`: whose processes; None is everybody's."""
 
     settings: Settings
     database: Database
     vault: Vault
-    user_id: UUID
+    sees: UUID | None
+
+
+# What else is to be written in the transaction that changes a process, such as who did it.
+Also = Callable[[AsyncSession, MonitoringProcess], Awaitable[None]]
+
+
+async def _nothing_else(_session: AsyncSession, _process: MonitoringProcess) -> None:
+    """For callers that have nothing to add."""
 
 
 def missing(process: MonitoringProcess, parts: ProcessParts) -> list[str]:
@@ -46,31 +58,36 @@ def missing(process: MonitoringProcess, parts: ProcessParts) -> list[str]:
     return lacks
 
 
-async def start(desk: Desk, name: str, *, check_credentials: bool = False) -> MonitoringProcess:
+async def start(
+    desk: Desk, reference: str, *, check_credentials: bool = False, also: Also = _nothing_else
+) -> MonitoringProcess:
     """Start it from created or stopped.
 
     Raises Invalid that names everything missing or not working, Conflict when its state or the limit forbids it.
     """
     async with desk.database.session() as session:
-        process = await processes.by_name(session, desk.user_id, name)
+        process = await processes.by_name(session, desk.sees, reference)
         parts = await processes.parts(session, process)
-        running = await processes.running_count(session, desk.user_id)
+        running = await processes.running_count(session, process.user_id)
     lacks = missing(process, parts)
     if check_credentials:
         lacks += await refusals(desk, parts)
     if lacks:
-        raise Invalid(f"The process “{name}” cannot start; it needs: " + "; ".join(lacks))
+        raise Invalid(f"The process “{process.name}” cannot start; it needs: " + "; ".join(lacks))
     if running >= desk.settings.max_processes and process.status != "running":
         raise Conflict(f"{running} processes are running, which is the limit (PRESSROOM_MAX_PROCESSES)")
     async with desk.database.session() as session:
         if not await processes.start(session, process.id):
-            raise Conflict(f"The process “{name}” is {process.status}; only one that is created or stopped can start")
-        return await processes.by_name(session, desk.user_id, name)
+            raise Conflict(
+                f"The process “{process.name}” is {process.status}; only one that is created or stopped can start"
+            )
+        await also(session, process)
+        return await processes.by_name(session, desk.sees, str(process.id))
 
 
 async def refusals(desk: Desk, parts: ProcessParts) -> list[str]:
     """Log in with every login and ask the model for one token; what does not work, in words."""
-    checks = [test_login(desk, login) for login in parts.logins]
+    checks: list[Awaitable[object]] = [test_login(desk, login) for login in parts.logins]
     if parts.provider is not None:
         checks.append(test_provider(desk, parts.provider))
     results = await asyncio.gather(*checks, return_exceptions=True)
@@ -88,33 +105,53 @@ async def test_login(desk: Desk, login: MyMomentLogin) -> None:
         await site.log_in(desk.vault.decrypt(login.username_encrypted), desk.vault.decrypt(login.password_encrypted))
 
 
-async def test_provider(desk: Desk, provider: LLMProviderConfiguration) -> None:
-    """Ask for one token. Raises what the call raises; an answer without text is none of its business."""
+async def test_provider(desk: Desk, provider: LLMProviderConfiguration) -> Completion | None:
+    """Ask for one token. Raises what the call raises; an answer without text is none of its business.
+
+    None where the model was given no room for any answer, and does not say what that took.
+    """
     key = desk.vault.decrypt(provider.api_key_encrypted)
-    llm = LLM(provider.name, provider.base_url, provider.model_name, key, llm_limits(desk.settings))
+    # The client loads certificates and half a second of modules: not on the event loop.
+    dialect = presets.dialect_of(provider.preset)
+    where = (provider.name, provider.base_url, provider.model_name)
+    llm = await asyncio.to_thread(LLM, *where, key, llm_limits(desk.settings), dialect)
     try:
-        await llm.complete("Answer with one word.", "Hello", max_tokens=1, temperature=None)
+        return await llm.complete("Answer with one word.", "Hello", max_tokens=1, temperature=None)
+    except NoText as error:
+        return error.completion
     except Transient as error:
         if "is empty" not in str(error):
             raise
+        return None
     finally:
         await llm.aclose()
 
 
-async def stop(desk: Desk, name: str, *, completed: bool = False) -> MonitoringProcess:
+async def stop(desk: Desk, reference: str, *, completed: bool = False, also: Also = _nothing_else) -> MonitoringProcess:
     """End it, and return when nothing more can be posted for it. Stopping what does not run is no error.
 
-    Raises Transient when a worker still holds a post after that post's lease should have ended.
+    `also` is called when it did run. Raises Transient when a worker still holds a post after that post's lease should
+    have ended.
     """
     async with desk.database.session() as session:
-        process = await processes.by_name(session, desk.user_id, name)
-        await processes.end(session, process.id, "completed" if completed else "stopped", "user")
+        process = await processes.by_name(session, desk.sees, reference)
+        if await processes.end(session, process.id, "completed" if completed else "stopped", "user"):
+            await also(session, process)
+    await until_quiet(desk, [process])
+    async with desk.database.session() as session:
+        return await processes.by_name(session, desk.sees, str(process.id))
+
+
+async def until_quiet(desk: Desk, ended: Sequence[MonitoringProcess]) -> None:
+    """Return when no worker holds a post of these any more. Raises Transient when that takes too long."""
     deadline = time.monotonic() + desk.settings.item_lease + desk.settings.stage_lease
+    ids = [process.id for process in ended]
     while True:
         async with desk.database.session() as session:
-            held = await processes.posts_in_work(session, process.id)
-            if not held:
-                return await processes.by_name(session, desk.user_id, name)
+            held = await processes.posts_in_work(session, ids)
+        if not held:
+            return
         if time.monotonic() > deadline:
-            raise Transient(f"The process “{name}” is stopped, but a post of it has not ended yet; ask again")
+            names = ", ".join(f"“{process.name}”" for process in ended if process.id in held)
+            raise Transient(f"{names} is stopped, but a post of it has not ended yet; ask again")
         await asyncio.sleep(0.2)

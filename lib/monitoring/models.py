@@ -1,19 +1,23 @@
 """The tables of the monitoring wing: the seed's models and fields, and beside them what a claim needs."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     String,
     Text,
     UniqueConstraint,
@@ -28,9 +32,10 @@ from lib.work import Base, Claimable, Leased, new_id
 
 ProcessStatus = Literal["created", "running", "stopped", "completed", "failed"]
 Approval = Literal["approved", "rejected"]
+MONEY = Numeric(12, 4)
 
 
-def _one_of(column: str, values: Any) -> str:
+def one_of(column: str, values: Any) -> str:
     listed = ", ".join(f"'{value}'" for value in get_args(values))
     return f"{column} IN ({listed})"
 
@@ -70,6 +75,8 @@ class MyMomentLogin(Identified, Leased, Base):
     # A refused or failing log-in is not tried again before this.
     failed_logins: Mapped[int] = mapped_column(Integer, server_default="0")
     next_login_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # The first refusal of those that follow each other until now.
+    refused_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     error_message: Mapped[str | None] = mapped_column(Text)
     # One post at a time, and a pause after each.
     posting_token: Mapped[UUID | None] = mapped_column(Uuid)
@@ -107,6 +114,16 @@ class LLMProviderConfiguration(Identified, Base):
     temperature: Mapped[float | None] = mapped_column(Float)
     max_concurrency: Mapped[int | None] = mapped_column(Integer)
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    preset: Mapped[str | None] = mapped_column(String(20))
+    # Money per million tokens
+    input_price: Mapped[Decimal | None] = mapped_column(MONEY)
+    output_price: Mapped[Decimal | None] = mapped_column(MONEY)
+    currency: Mapped[str] = mapped_column(String(3), server_default="USD")
+    budget_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    budget_money: Mapped[Decimal | None] = mapped_column(MONEY)
+    # Until then a process that has a fallback uses that.
+    down_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    down_reason: Mapped[str | None] = mapped_column(Text)
 
 
 class PromptTemplate(Identified, Base):
@@ -128,7 +145,7 @@ class MonitoringProcess(Identified, Base):
     __tablename__ = "monitoring_processes"
     __table_args__ = (
         UniqueConstraint("user_id", "name"),
-        CheckConstraint(_one_of("status", ProcessStatus), name="process_status"),
+        CheckConstraint(one_of("status", ProcessStatus), name="process_status"),
         CheckConstraint("max_duration_minutes BETWEEN 1 AND 1440", name="process_duration"),
     )
 
@@ -138,6 +155,12 @@ class MonitoringProcess(Identified, Base):
     llm_provider_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("llm_provider_configurations.id", ondelete="RESTRICT")
     )
+    fallback_provider_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("llm_provider_configurations.id", ondelete="RESTRICT")
+    )
+    # A day's; the money in its provider's currency.
+    budget_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    budget_money: Mapped[Decimal | None] = mapped_column(MONEY)
     tab_filter: Mapped[str | None] = mapped_column(String(100))
     category_filter: Mapped[str | None] = mapped_column(String(100))
     task_filter: Mapped[str | None] = mapped_column(String(100))
@@ -195,7 +218,7 @@ class ProcessStage(Leased, Base):
     """One stage of one process: whether it runs, when it last did, and how that went."""
 
     __tablename__ = "monitoring_process_stages"
-    __table_args__ = (CheckConstraint(_one_of("stage", Stage), name="process_stage"),)
+    __table_args__ = (CheckConstraint(one_of("stage", Stage), name="process_stage"),)
 
     monitoring_process_id: Mapped[UUID] = mapped_column(
         ForeignKey("monitoring_processes.id", ondelete="CASCADE"), primary_key=True
@@ -227,14 +250,50 @@ class AIComment(Identified, Claimable, Base):
     __table_args__ = (
         UniqueConstraint("mymoment_article_id", "mymoment_login_id", "prompt_template_id", name="one_comment_each"),
         UniqueConstraint("mymoment_login_id", "mymoment_comment_id", name="one_record_a_site_comment"),
-        CheckConstraint(_one_of("status", CommentStatus), name="comment_status"),
-        CheckConstraint(_one_of("approval", Approval), name="comment_approval"),
+        CheckConstraint(one_of("status", CommentStatus), name="comment_status"),
+        CheckConstraint(one_of("approval", Approval), name="comment_approval"),
         CheckConstraint(
             "status <> 'posted' OR (posted_at IS NOT NULL AND mymoment_comment_id IS NOT NULL)", name="posted_has_proof"
         ),
         CheckConstraint("status <> 'failed' OR error_message IS NOT NULL", name="failed_has_reason"),
         Index("comments_in_work", "monitoring_process_id", "status", "id"),
         Index("comments_of_article", "mymoment_login_id", "mymoment_article_id"),
+        # What the console reads; the partial ones hold only what their pages show.
+        Index(
+            "comments_to_review",
+            "monitoring_process_id",
+            "approval",
+            "id",
+            postgresql_where=text("status = 'generated'"),
+        ),
+        Index("comments_posted", "posted_at", "monitoring_process_id", postgresql_where=text("posted_at IS NOT NULL")),
+        Index(
+            "comments_failed",
+            "monitoring_process_id",
+            "failed_from",
+            "cause",
+            "failed_at",
+            "post_sent_at",
+            "id",
+            postgresql_where=text("status = 'failed'"),
+        ),
+        Index(
+            "comments_in_trouble",
+            "monitoring_process_id",
+            "status",
+            "cause",
+            "next_attempt_at",
+            "post_sent_at",
+            "id",
+            postgresql_where=text("error_message IS NOT NULL AND status <> 'failed' AND status <> 'posted'"),
+        ),
+        Index(
+            "comments_later",
+            "monitoring_process_id",
+            "status",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -264,6 +323,8 @@ class AIComment(Identified, Claimable, Base):
     generation_tokens: Mapped[int | None] = mapped_column(Integer)
     generation_time_ms: Mapped[int | None] = mapped_column(Integer)
     generated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # What a person wants the next draft to heed.
+    generation_note: Mapped[str | None] = mapped_column(String(500))
 
     # One by one, by a person; a process that posts needs no approval.
     approval: Mapped[str | None] = mapped_column(String(10))
@@ -280,3 +341,5 @@ class AIComment(Identified, Claimable, Base):
     failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # The status that a retry returns to.
     failed_from: Mapped[str | None] = mapped_column(String(20))
+    # The error without what differs from item to item; for grouping alone, so not read with the row.
+    cause: Mapped[str | None] = mapped_column(Text, Computed("cause_of(error_message)", persisted=True), deferred=True)

@@ -13,7 +13,7 @@ from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import claims, comments, stages
-from lib.monitoring.turns import Outcome, attempt
+from lib.monitoring.turns import Outcome, attempt, settle_done
 
 
 async def logins_of(process_id: UUID) -> list[UUID]:
@@ -32,8 +32,17 @@ async def post(item: CommentToPost) -> Outcome:
     """Put the comment on the site if it is not there, and settle on the id that the site shows."""
 
     async def do() -> Outcome:
-        comment_id = await runtime().sites.use(item.login_id, lambda site: _post(site, item))
-        return Outcome(done=await _settle(item, comment_id))
+        run = runtime()
+        comment_id = await run.sites.use(item.login_id, lambda site: _post(site, item))
+        return await settle_done(
+            "posting",
+            [item.claim],
+            status="posted",
+            mymoment_comment_id=comment_id,
+            is_hidden=item.hidden,
+            now=["posted_at"],
+            pause=run.settings.post_interval,
+        )
 
     outcome = Outcome()
     try:
@@ -42,20 +51,6 @@ async def post(item: CommentToPost) -> Outcome:
         if not outcome.done:
             await _release_login(item)
     return outcome
-
-
-async def _settle(item: CommentToPost, comment_id: str) -> int:
-    """Write the result and let the login go, in one transaction."""
-    run = runtime()
-    values = {"status": "posted", "mymoment_comment_id": comment_id, "is_hidden": item.hidden}
-
-    async def write() -> int:
-        async with run.database.session() as session:
-            kept = await comments.settle_done(session, "posting", [item.claim], now=["posted_at"], **values)
-            await comments.release_login(session, item.claim.token, run.settings.post_interval)
-            return kept
-
-    return await persistently(write)
 
 
 async def _post(site: MyMoment, item: CommentToPost) -> str:
@@ -117,9 +112,10 @@ async def _read_back(
 async def _note_intent(item: CommentToPost) -> None:
     """From here on only the site knows. The lease is renewed so that it outlasts the request."""
     run = runtime()
-    async with run.database.session() as session:
-        if not await comments.confirm_post(session, item.claim, run.settings.item_lease):
-            raise Transient("Another worker has taken this comment over")
+    async with run.database.alone() as connection:
+        ours = await comments.confirm_post(connection, item.claim, run.settings.item_lease)
+    if not ours:
+        raise Transient("Another worker has taken this comment over")
 
 
 async def _take_intent_back(item: CommentToPost) -> None:
@@ -131,7 +127,7 @@ async def _release_login(item: CommentToPost) -> None:
     run = runtime()
 
     async def write() -> None:
-        async with run.database.session() as session:
-            await comments.release_login(session, item.claim.token, run.settings.post_interval)
+        async with run.database.alone() as connection:
+            await comments.release_login(connection, item.claim.token, run.settings.post_interval)
 
     await persistently(write)

@@ -11,8 +11,8 @@ from lib.monitoring.turns import Outcome, attempt, settle_done
 
 async def take(process_id: UUID) -> ArticleToPrepare | None:
     run = runtime()
-    async with run.database.session() as session:
-        return await claims.claim_article(session, process_id, work.new_id(), run.settings.item_lease)
+    async with run.database.alone() as connection:
+        return await claims.claim_article(connection, process_id, work.new_id(), run.settings.item_lease)
 
 
 async def prepare(item: ArticleToPrepare) -> Outcome:

@@ -1,16 +1,72 @@
 """The providers and templates of one run: read once, their clients opened once."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from lib import http
 from lib.database import Database
-from lib.errors import Refused
-from lib.llm import LLM
+from lib.errors import PressroomError, Refused
+from lib.llm import LLM, Unreachable
+from lib.monitoring import presets
+from lib.monitoring.presets import Budget
 from lib.monitoring.store import catalog
+from lib.monitoring.store import providers as store
 from lib.settings import Settings
 from lib.vault import Vault
+
+# So many failures in a row, whatever was asked, are the provider's.
+IN_A_ROW = 3
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Money per million tokens; None is unknown."""
+
+    input: Decimal | None
+    output: Decimal | None
+    currency: str
+
+    def of(self, input_tokens: int, output_tokens: int) -> Decimal | None:
+        """What so many tokens cost; None where nothing has a price."""
+        if self.input is None and self.output is None:
+            return None
+        return (input_tokens * (self.input or Decimal(0)) + output_tokens * (self.output or Decimal(0))) / MILLION
+
+
+class Availability:
+    """Whether a provider is worth asking, as this run knows it.
+
+    `down`: seconds for which it is not; None when it works, 0 when it was down and may be tried again.
+    """
+
+    def __init__(self, down: float | None = None, reason: str | None = None) -> None:
+        self._until = time.monotonic() + (down or 0)
+        self._doubted = down is not None
+        self._in_a_row = 0
+        self.reason = reason or "It was down of late"
+
+    @property
+    def is_down(self) -> bool:
+        return time.monotonic() < self._until
+
+    def worked(self) -> bool:
+        """Whether that is news."""
+        news, self._doubted, self._in_a_row = self._doubted and not self.is_down, False, 0
+        return news
+
+    def failed(self, error: PressroomError) -> bool:
+        """Whether it is to be left alone: it refuses, cannot be reached, failed in a row, or failed its trial."""
+        self._in_a_row += 1
+        at_once = isinstance(error, Refused | Unreachable) or self._doubted
+        return self.is_down or at_once or self._in_a_row >= IN_A_ROW
+
+    def rest(self, seconds: float, reason: str) -> None:
+        """Do not ask it for so long."""
+        self._until, self._doubted, self._in_a_row, self.reason = time.monotonic() + seconds, True, 0, reason
 
 
 @dataclass(frozen=True)
@@ -25,6 +81,9 @@ class Provider:
     limit: int
     # Bounds the calls of this run; the claim bounds those of all workers together.
     slots: asyncio.Semaphore
+    prices: Prices
+    budget: Budget
+    availability: Availability
 
 
 @dataclass(frozen=True)
@@ -77,12 +136,16 @@ class Providers:
 
     async def _read_provider(self, provider_id: UUID) -> Provider:
         async with self._database.session() as session:
-            row = await catalog.provider_by_id(session, provider_id)
+            found = await store.read(session, provider_id)
+        row = found.row
         if not row.is_active:
             raise Refused(f"Provider {row.name} is switched off")
         key = self._vault.decrypt(row.api_key_encrypted)
+        dialect = presets.dialect_of(row.preset)
         # The client loads certificates and half a second of modules: not on the event loop.
-        llm = await asyncio.to_thread(LLM, row.name, row.base_url, row.model_name, key, llm_limits(self._settings))
+        llm = await asyncio.to_thread(
+            LLM, row.name, row.base_url, row.model_name, key, llm_limits(self._settings), dialect
+        )
         limit = row.max_concurrency or self._settings.generation_concurrency
         return Provider(
             id=row.id,
@@ -92,4 +155,7 @@ class Providers:
             temperature=row.temperature,
             limit=limit,
             slots=asyncio.Semaphore(limit),
+            prices=Prices(row.input_price, row.output_price, row.currency),
+            budget=Budget(row.budget_tokens, row.budget_money),
+            availability=Availability(found.down, row.down_reason),
         )

@@ -154,4 +154,5 @@ class Sites:
                 retry_after=wait,
             )
         async with self._database.session() as session:
-            await logins.settle_log_in_failed(session, login.id, token, str(error), pause)
+            refused = isinstance(error, Refused)
+            await logins.settle_log_in_failed(session, login.id, token, str(error), pause, refused=refused)

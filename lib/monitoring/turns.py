@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib.database import persistently
 from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
@@ -16,6 +18,8 @@ from lib.monitoring.store import comments, stages
 from lib.work import crashed_too_often
 
 Item = TypeVar("Item")
+# What is written in the same transaction as a settle.
+Also = Callable[[AsyncSession], Awaitable[None]]
 
 POLL = 0.5
 LONGEST_SLEEP = 5.0
@@ -63,23 +67,34 @@ async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awai
             raise
 
 
-async def settle_failure(stage: Stage, claims: Sequence[Claimed], error: PressroomError) -> Outcome:
+async def settle_failure(
+    stage: Stage, claims: Sequence[Claimed], error: PressroomError, also: Also | None = None
+) -> Outcome:
     run = runtime()
 
     async def write() -> tuple[int, int]:
         async with run.database.session() as session:
-            return await comments.settle_failed(session, stage, claims, error, run.policy)
+            settled = await comments.settle_failed(session, stage, claims, error, run.policy)
+            if also is not None:
+                await also(session)
+            return settled
 
     dead, again = await persistently(write)
     return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
 
 
-async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: object) -> Outcome:
-    """Write the result; `now` names the columns that get the database's time."""
+async def settle_done(
+    stage: Stage, claims: Sequence[Claimed], *, also: Also | None = None, now: Sequence[str] = (), **values: Any
+) -> Outcome:
+    """Write the result, and `also` what it took; `now` names the columns that get the database's time."""
     run = runtime()
 
     async def write() -> int:
+        if also is None:
+            async with run.database.alone() as connection:
+                return await comments.settle_done(connection, stage, claims, now=now, **values)
         async with run.database.session() as session:
+            await also(session)
             return await comments.settle_done(session, stage, claims, now=now, **values)
 
     return Outcome(done=await persistently(write))

@@ -502,6 +502,7 @@ async def test_ids_that_end_alike_are_shown_longer_and_not_mistaken(cli: Cli, wo
     for number, row in enumerate(await world.all_comments()):
         async with world.database.session() as session:
             twin = UUID(row.id.hex[:20] + f"{number}bc0ffee00aa")
+            await session.execute(text("DELETE FROM comment_events"))  # they refer to the id
             await session.execute(update(AIComment).where(AIComment.id == row.id).values(id=twin))
     listed = (await cli.ok("comment", "list", "--json")).document["comments"]
     assert [len(each["short_id"]) for each in listed] == [32, 32]

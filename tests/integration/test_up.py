@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -26,13 +24,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.states import Cancelling, Running, Scheduled
 
-from deployments import apply, definitions, instance, limits
+from deployments import apply, automations, definitions, instance, limits
 from deployments.in_process import InProcessWorker
 from lib.settings import Settings
 from lib.settings import settings as read_settings
+from tests.up import PATIENCE, Up, running_up, until
 
 COMPONENTS = ("keys", "postgres", "playground", "demo", "prefect", "console", "worker", "deployments")
-PATIENCE = 90.0  # the machine may be busy with something else
 FLOW = """
 import asyncio
 from prefect import flow
@@ -46,94 +44,6 @@ async def greet(name: str, seconds: float = 0) -> str:
 """
 
 
-def free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-def until(true: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-class Up:
-    """One `pressroom up` after another on the same data directory and ports."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data_dir = folder / "a data directory"
-        self._said = folder / "said"
-        self.prefect, self.console, self.playground = free_ports(3)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PRESSROOM_", "PREFECT_"))
-        }
-        return inherited | {
-            "PRESSROOM_DATA_DIR": str(self.data_dir),
-            "PRESSROOM_PREFECT_PORT": str(self.prefect),
-            "PRESSROOM_CONSOLE_PORT": str(self.console),
-            "PRESSROOM_PLAYGROUND_PORT": str(self.playground),
-        }
-
-    @property
-    def said(self) -> str:
-        return self._said.read_text()
-
-    @property
-    def api(self) -> str:
-        return f"http://127.0.0.1:{self.prefect}/api"
-
-    def command(self, *arguments: str, **changed: str) -> subprocess.Popen[bytes]:
-        with self._said.open("wb") as out:
-            return subprocess.Popen(
-                [sys.executable, "-m", "deployments.up", *arguments],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=definitions.ROOT,
-                env=self.environment | changed,
-            )
-
-    def start(self) -> None:
-        self.process = self.command("--playground", "--llm", "scripted")
-        up = until(lambda: "up after" in self.said or self.supervisor.poll() is not None)
-        assert up, self.said
-        assert self.supervisor.poll() is None, self.said
-
-    @property
-    def supervisor(self) -> subprocess.Popen[bytes]:
-        assert self.process is not None
-        return self.process
-
-    def family(self) -> list[psutil.Process]:
-        parent = psutil.Process(self.supervisor.pid)
-        return [parent, *parent.children(recursive=True)]
-
-    def child(self, name: str) -> psutil.Process:
-        found = instance.read(self.data_dir)
-        assert found is not None
-        (mark,) = (each for each in found.children if each.name == name)
-        process = mark.process()
-        assert process is not None
-        return process
-
-    def refused(self, **changed: str) -> str:
-        """What another start says, which must fail."""
-        before = self.said
-        process = self.command(**changed)
-        assert process.wait(30) == 1
-        said, _ = self.said, self._said.write_text(before)
-        return said
-
-
 def living(processes: list[psutil.Process]) -> list[psutil.Process]:
     found = []
     for process in processes:
@@ -145,17 +55,8 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    folder = Path(tempfile.mkdtemp(prefix="pressroom-up-"))
-    folder.chmod(0o755)  # PostgreSQL's account has to get there
-    running = Up(folder)
-    try:
-        running.start()
+    with running_up() as running:
         yield running
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait(20)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -194,7 +95,7 @@ def test_a_line_a_component_says_what_is_up_and_where(up: Up) -> None:
     for name, port in (("prefect", up.prefect), ("console", up.console), ("playground", up.playground)):
         assert f"http://127.0.0.1:{port}" in lines[name]
     assert str(up.data_dir) in lines["postgres"]
-    assert "9 created" in lines["deployments"]
+    assert f"{len(definitions.load().deployments)} created" in lines["deployments"]
 
 
 # Before any test that kills or cancels what runs.
@@ -260,14 +161,20 @@ def test_a_taken_port_is_named_with_its_setting(up: Up) -> None:
 def product(up: Up) -> Settings:
     found = instance.read(up.data_dir)
     assert found is not None
-    return Settings(database_url=found.environment["PRESSROOM_DATABASE_URL"], stage_interval=15)
+    return Settings(
+        data_dir=up.data_dir,
+        database_url=found.environment["PRESSROOM_DATABASE_URL"],
+        console_port=up.console,
+        stage_interval=15,
+    )
 
 
 @pytest.mark.usefixtures("prefect")
 async def test_a_second_deploy_changes_nothing(product: Settings) -> None:
     changes = await apply.deploy(product)
     assert {change.outcome for change in changes} == {"unchanged"}
-    assert len(changes) == 1 + len(definitions.load().deployments)
+    # The work pool and the webhook block beside them
+    assert len(changes) == 2 + len(definitions.load().deployments) + len(automations.load())
 
 
 async def test_a_deploy_sets_the_interval_and_leaves_a_paused_schedule_paused(
@@ -296,10 +203,11 @@ async def test_prefects_own_deploy_command_understands_the_file(up: Up) -> None:
         subprocess.run, command, cwd=definitions.ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    again = await apply.deploy(Settings(database_url=None))
+    settings = Settings(database_url=None, data_dir=up.data_dir, console_port=up.console)
+    again = await apply.deploy(settings)
     deployed = [change for change in again if change.kind == "deployment"]
     assert {change.outcome for change in deployed} == {"unchanged"}
-    await apply.deploy(Settings(database_url=None, stage_interval=15))
+    await apply.deploy(settings.model_copy(update={"stage_interval": 15}))
 
 
 async def test_a_limit_that_people_set_stays(prefect: PrefectClient) -> None:
@@ -464,7 +372,7 @@ def test_it_starts_again_after_everything_was_killed(up: Up) -> None:
     record = json.loads((up.data_dir / "run.json").read_text())
     assert record["supervisor"]["pid"] == up.supervisor.pid
     up.start()
-    assert "9 unchanged" in up.said
+    assert f"{len(definitions.load().deployments)} unchanged" in up.said
 
 
 def test_a_second_signal_stops_it_at_once(up: Up) -> None:

@@ -72,12 +72,13 @@ def test_the_stages_take_turns_within_one_interval() -> None:
 
 
 def test_upkeep_keeps_its_own_intervals() -> None:
-    upkeep = {each.name: each for each in definitions.load().deployments if not each.is_stage}
+    upkeep = {each.name: each for each in definitions.load().deployments if not each.is_stage and each.schedules}
     intervals = {name: each.with_stage_interval(5).schedules[0].interval for name, each in upkeep.items()}
     assert intervals == {
         "enforce_time_limits": 60,
         "take_over_abandoned_work": 30,
         "check_health": 120,
+        "deliver_alerts": 30,
         "clean_up_sessions": 300,
         "delete_old_records": None,
     }

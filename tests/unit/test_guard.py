@@ -34,7 +34,7 @@ def codes(answer: str, finish_reason: str = "stop", **limits: int) -> set[str]:
     try:
         guard.accept(answer, finish_reason, asked(), **limits)
     except guard.Rejected as rejected:
-        return {finding.code for finding in rejected.findings}
+        return {finding.rule for finding in rejected.findings}
     return set()
 
 
@@ -94,7 +94,7 @@ def test_an_answer_that_obeys_an_injection_is_turned_away_or_harmless(entry: dic
         return
     with pytest.raises(guard.Rejected) as rejected:
         guard.accept(answer, "stop", question)
-    assert {finding.code for finding in rejected.value.findings} >= set(entry["findings"])
+    assert {finding.rule for finding in rejected.value.findings} >= set(entry["findings"])
 
 
 def test_enough_injections_are_shipped() -> None:
@@ -200,7 +200,7 @@ def test_what_the_model_adds_around_its_comment_is_taken_off() -> None:
 
 def test_check_reports_what_clean_would_remove() -> None:
     found = guard.check(f"\u200b{GOOD}", finish_reason="stop", prompt=asked())
-    assert [finding.code for finding in found] == ["invisible"]
+    assert [finding.rule for finding in found] == ["invisible"]
 
 
 def test_a_rejection_may_be_tried_again_and_says_why() -> None:

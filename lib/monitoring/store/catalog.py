@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
-from lib.errors import Conflict, NotFound
+from lib.errors import Conflict, Invalid, NotFound
 from lib.monitoring.models import (
     AIComment,
     LLMProviderConfiguration,
@@ -22,6 +22,7 @@ from lib.monitoring.models import (
     User,
 )
 from lib.monitoring.store import logins
+from lib.monitoring.store.scope import NAMED, called, seen, some_of
 
 Owned = TypeVar("Owned", MyMomentLogin, LLMProviderConfiguration, PromptTemplate)
 
@@ -45,39 +46,67 @@ async def add(session: AsyncSession, row: Owned) -> Owned:
     try:
         await session.flush()
     except IntegrityError as error:
-        raise Conflict(f"There is a {KIND[type(row)]} “{row.name}” already") from error
+        raise Conflict(f"There is a {KIND[type(row)]} “{row.name}” already", "name") from error
     return row
 
 
-async def listed(session: AsyncSession, kind: type[Owned], user_id: UUID) -> Sequence[Owned]:
+async def write(session: AsyncSession, row: Owned) -> None:
+    """Bring its changes to the database. Raise Conflict when the owner has another one of that name."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is a {KIND[type(row)]} “{row.name}” already", "name") from error
+    await session.refresh(row)
+
+
+async def listed(session: AsyncSession, kind: type[Owned], sees: UUID | None) -> Sequence[Owned]:
     """In the order of their names; templates of the system too."""
-    statement = select(kind).where(_visible(kind, user_id)).order_by(kind.name)
+    statement = select(kind).where(_visible(kind, sees)).order_by(kind.name, kind.id)
     return (await session.scalars(statement)).all()
 
 
-async def by_name(session: AsyncSession, kind: type[Owned], user_id: UUID, name: str) -> Owned:
-    """Raise NotFound, naming what there is."""
-    statement = select(kind).where(_visible(kind, user_id), kind.name == name).order_by(kind.user_id.is_(None))
-    found = (await session.scalars(statement)).first()
-    if found is None:
-        there = ", ".join(row.name for row in await listed(session, kind, user_id)) or "none yet"
-        raise NotFound(f"There is no {KIND[kind]} “{name}”; there are: {there}")
-    return found
+async def by_name(session: AsyncSession, kind: type[Owned], sees: UUID | None, reference: str) -> Owned:
+    """By name or id. Raise NotFound that names what there is, or Invalid for a name that several owners use."""
+    statement = select(kind).where(_visible(kind, sees), called(kind, reference)).order_by(kind.user_id.is_(None))
+    found = (await session.scalars(statement.limit(2))).all()
+    if not found:
+        there = some_of((await session.scalars(_names(kind, sees))).all())
+        raise NotFound(f"There is no {KIND[kind]} “{reference}”; there are: {there}")
+    if len(found) > 1 and found[1].user_id is not None:
+        raise Invalid(f"Several owners have a {KIND[kind]} “{reference}”; name it by its id")
+    return found[0]
 
 
-async def remove(session: AsyncSession, kind: type[Owned], user_id: UUID, name: str) -> None:
-    """Raise NotFound, or Conflict while a process or a comment refers to it."""
-    row = await by_name(session, kind, user_id, name)
+def _names(kind: type[Owned], sees: UUID | None) -> Select[tuple[str]]:
+    return select(kind.name).where(_visible(kind, sees)).order_by(kind.name).limit(NAMED + 1)
+
+
+async def locked(session: AsyncSession, kind: type[Owned], sees: UUID | None, reference: str) -> Owned:
+    """The same, as it is now and until the end of the transaction. Raise NotFound."""
+    row = await by_name(session, kind, sees, reference)
+    statement = select(kind).where(kind.id == row.id).with_for_update().execution_options(populate_existing=True)
+    there = (await session.scalars(statement)).first()
+    if there is None:
+        raise NotFound(f"The {KIND[kind]} “{reference}” was removed a moment ago")
+    return there
+
+
+async def remove(session: AsyncSession, kind: type[Owned], sees: UUID | None, reference: str) -> Owned:
+    """Raise NotFound, or Conflict while a process or a comment refers to it. Return what it was."""
+    row = await by_name(session, kind, sees, reference)
     if row.user_id is None:
-        raise Conflict(f"The template “{name}” belongs to the system and stays")
+        raise Conflict(f"The template “{row.name}” belongs to the system and stays")
     try:
         await session.execute(delete(kind).where(kind.id == row.id))
     except IntegrityError as error:
-        raise Conflict(f"The {KIND[kind]} “{name}” is used by a process or its comments; remove those first") from error
+        raise Conflict(
+            f"The {KIND[kind]} “{row.name}” is used by a process or its comments; remove those first"
+        ) from error
+    return row
 
 
-def _visible(kind: type[Owned], user_id: UUID) -> Any:
-    mine = kind.user_id == user_id
+def _visible(kind: type[Owned], sees: UUID | None) -> Any:
+    mine = seen(kind.user_id, sees)
     return or_(mine, kind.user_id.is_(None)) if kind is PromptTemplate else mine
 
 
@@ -107,11 +136,11 @@ async def wake_waiting(session: AsyncSession, *, login_id: UUID | None = None, p
         await session.execute(
             update(MyMomentLogin)
             .where(MyMomentLogin.id == login_id)
-            .values(next_login_at=None, failed_logins=0, error_message=None)
+            .values(next_login_at=None, failed_logins=0, refused_since=None, error_message=None)
         )
 
 
-async def used_by(session: AsyncSession, row: Owned) -> list[str]:
+async def used_by(session: AsyncSession, row: Owned, sees: UUID | None = None) -> list[str]:
     """The names of the processes that refer to it."""
     mine: ColumnElement[bool]
     match row:
@@ -124,8 +153,9 @@ async def used_by(session: AsyncSession, row: Owned) -> list[str]:
                 select(ProcessTemplate.monitoring_process_id).where(ProcessTemplate.prompt_template_id == row.id)
             )
         case _:
-            mine = MonitoringProcess.llm_provider_id == row.id
-    return list(await session.scalars(select(MonitoringProcess.name).where(mine).order_by(MonitoringProcess.name)))
+            mine = or_(MonitoringProcess.llm_provider_id == row.id, MonitoringProcess.fallback_provider_id == row.id)
+    names = select(MonitoringProcess.name).where(mine, seen(MonitoringProcess.user_id, sees))
+    return list(await session.scalars(names.order_by(MonitoringProcess.name)))
 
 
 async def free_account(session: AsyncSession, login: MyMomentLogin) -> None:

@@ -4,40 +4,43 @@ Statements that run for every item are built once: building costs SQLAlchemy mor
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import Boolean, Integer, Row, Select, Table, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
+from lib.database import Executor
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
+from lib.monitoring.records import ComparisonAnswer
 from lib.monitoring.store.comments import waiting
 
+_COMMENTS = cast("Table", AIComment.__table__)
 
-async def claim_article(session: AsyncSession, process_id: UUID, token: UUID, lease: float) -> ArticleToPrepare | None:
+
+async def claim_article(executor: Executor, process_id: UUID, token: UUID, lease: float) -> ArticleToPrepare | None:
     """Claim every comment that waits for one article page of one login, whichever running process it is of.
 
     The first of them in this process stands for the page, so that two claimants never take the same page.
     """
-    found = (await session.execute(_first_of_a_page(), {"the_process": process_id})).first()
-    if found is None:
+    parameters = {"the_process": process_id} | work.claim_parameters(token, lease)
+    taken = (await executor.execute(_take_page(), parameters)).all()
+    if not taken:
         return None
-    page = {"the_login": found.mymoment_login_id, "the_article": found.mymoment_article_id}
-    taken = await session.execute(_take_page(), page | work.claim_parameters(token, lease))
+    first = taken[0]
     return ArticleToPrepare(
-        tuple(Claimed(id_, process, token, attempts, failures) for id_, process, attempts, failures in taken),
-        found.mymoment_login_id,
-        found.mymoment_article_id,
-        found.article_title,
+        tuple(Claimed(row.id, row.process_id, token, row.attempts, row.retry_count) for row in taken),
+        first.mymoment_login_id,
+        first.mymoment_article_id,
+        first.article_title,
     )
 
 
-@cache
-def _first_of_a_page() -> Select[tuple[UUID, str, str]]:
+def _first_of_a_page() -> Select[tuple[UUID, str]]:
     other = aliased(AIComment)
     earlier = exists().where(
         other.monitoring_process_id == work.id_parameter("the_process"),
@@ -48,7 +51,7 @@ def _first_of_a_page() -> Select[tuple[UUID, str, str]]:
         other.id < AIComment.id,
     )
     return (
-        select(AIComment.mymoment_login_id, AIComment.mymoment_article_id, AIComment.article_title)
+        select(AIComment.mymoment_login_id, AIComment.mymoment_article_id)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
         .where(AIComment.monitoring_process_id == work.id_parameter("the_process"), waiting("preparation"), ~earlier)
         .order_by(AIComment.id)
@@ -58,60 +61,51 @@ def _first_of_a_page() -> Select[tuple[UUID, str, str]]:
 
 
 @cache
-def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int]]:
+def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int, UUID, str, str]]:
+    first = _first_of_a_page().cte("first")
     same_page = (
         select(AIComment.id)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
-        .where(
-            AIComment.mymoment_login_id == work.id_parameter("the_login"),
-            AIComment.mymoment_article_id == bindparam("the_article"),
-            waiting("preparation"),
+        .join(
+            first,
+            and_(
+                AIComment.mymoment_login_id == first.c.mymoment_login_id,
+                AIComment.mymoment_article_id == first.c.mymoment_article_id,
+            ),
         )
+        .where(waiting("preparation"))
         .with_for_update(of=AIComment, skip_locked=True)
     )
     return (
         update(AIComment)
         .where(AIComment.id.in_(same_page.cte("picked").select()))
         .values(work.claiming(AIComment))
-        .returning(AIComment.id, AIComment.monitoring_process_id, AIComment.attempts, AIComment.retry_count)
-        .execution_options(synchronize_session=False)
+        .returning(
+            AIComment.id,
+            AIComment.monitoring_process_id.label("process_id"),
+            AIComment.attempts,
+            AIComment.retry_count,
+            AIComment.mymoment_login_id,
+            AIComment.mymoment_article_id,
+            AIComment.article_title,
+        )
     )
-
-
-@cache
-def _take_one() -> ReturningUpdate[tuple[AIComment]]:
-    return (
-        update(AIComment)
-        .where(AIComment.id == work.id_parameter("the_comment"))
-        .values(work.claiming(AIComment))
-        .returning(AIComment)
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def _take(session: AsyncSession, comment_id: UUID, token: UUID, lease: float) -> tuple[AIComment, Claimed]:
-    """Claim a comment whose row we have locked."""
-    parameters = {"the_comment": comment_id} | work.claim_parameters(token, lease)
-    row = (await session.scalars(_take_one(), parameters)).one()
-    return row, Claimed(row.id, row.monitoring_process_id, token, row.attempts, row.retry_count)
 
 
 async def claim_generation(
     session: AsyncSession, process_id: UUID, provider_id: UUID, limit: int, token: UUID, lease: float
 ) -> CommentToGenerate | Wait | None:
     """Claim one comment to generate, unless `limit` of the provider's are in work already, in any worker."""
-    both = {"the_process": process_id, "the_provider": provider_id}
-    await session.execute(_lock_provider(), {"the_provider": provider_id})
-    found = (await session.execute(_first_to_generate(), both)).first()
-    if found is None:
+    connection = await session.connection()
+    await connection.execute(_lock_provider(), {"the_provider": provider_id})
+    parameters = {"the_process": process_id, "the_provider": provider_id, "the_limit": limit}
+    row = (await connection.execute(_take_to_generate(), parameters | work.claim_parameters(token, lease))).first()
+    if row is None:
         return None
-    if found.in_work >= limit:
+    if row.id is None:
         return Wait(0.2)
-    row, claim = await _take(session, found.id, token, lease)
-    if row.llm_provider_id != provider_id:
-        await session.execute(update(AIComment).where(AIComment.id == row.id).values(llm_provider_id=provider_id))
     return CommentToGenerate(
-        claim=claim,
+        claim=_claim(row, token),
         login_id=row.mymoment_login_id,
         provider_id=provider_id,
         template_id=row.prompt_template_id,
@@ -122,7 +116,12 @@ async def claim_generation(
         published_at=row.article_published_at,
         content=row.article_content or "",
         raw_html=row.article_raw_html or "",
+        note=row.generation_note,
     )
+
+
+def _claim(row: Row[Any], token: UUID) -> Claimed:
+    return Claimed(row.id, row.monitoring_process_id, token, row.attempts, row.retry_count)
 
 
 @cache
@@ -133,20 +132,34 @@ def _lock_provider() -> Select[tuple[UUID]]:
 
 
 @cache
-def _first_to_generate() -> Select[tuple[UUID, int]]:
+def _take_to_generate() -> Select[Any]:
+    """No row when nothing waits, a row without a comment when the provider has enough in work."""
     in_work = select(func.count()).where(
         AIComment.llm_provider_id == work.id_parameter("the_provider"),
         AIComment.status == "prepared",
         work.held(AIComment),
     )
-    return (
-        select(AIComment.id, in_work.scalar_subquery().label("in_work"))
+    comparing = select(func.count()).where(
+        ComparisonAnswer.provider_id == work.id_parameter("the_provider"), work.held(ComparisonAnswer)
+    )
+    first = (
+        select(AIComment.id, (in_work.scalar_subquery() + comparing.scalar_subquery()).label("in_work"))
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
         .where(AIComment.monitoring_process_id == work.id_parameter("the_process"), waiting("generation"))
         .order_by(AIComment.id)
         .limit(1)
         .with_for_update(of=AIComment, skip_locked=True)
+        .cte("first")
     )
+    may = select(first.c.id).where(first.c.in_work < bindparam("the_limit", type_=Integer()))
+    taken = (
+        update(_COMMENTS)
+        .where(_COMMENTS.c.id.in_(may))
+        .values(work.claiming(AIComment) | {AIComment.llm_provider_id: work.id_parameter("the_provider")})
+        .returning(_COMMENTS)
+        .cte("taken")
+    )
+    return select(taken).select_from(first.outerjoin(taken, taken.c.id == first.c.id))
 
 
 async def claim_post(
@@ -157,24 +170,24 @@ async def claim_post(
     The process row is locked against a stop: either the stop sees this claim, or this claim sees the stop.
     Locks are taken in the order process, login, comment, and none that an insert of a comment would wait for.
     """
-    await session.execute(_lock_process(), {"the_process": process_id})
-    wait = float((await session.execute(_lock_login(), {"the_login": login_id})).scalar_one())
-    found = (await session.execute(_first_to_post(), {"the_process": process_id, "the_login": login_id})).first()
-    if found is None:
+    connection = await session.connection()
+    await connection.execute(_lock_process(), {"the_process": process_id})
+    wait = float((await connection.execute(_lock_login(), {"the_login": login_id})).scalar_one())
+    parameters = {"the_process": process_id, "the_login": login_id, "is_free": wait <= 0}
+    row = (await connection.execute(_take_to_post(), parameters | work.claim_parameters(token, lease))).first()
+    if row is None:
         return None
-    if wait > 0:
+    if row.id is None:
         return Wait(wait)
-    both = {"the_comment": found.id, "the_login": login_id}
-    row = (await session.scalars(_take_to_post(), both | work.claim_parameters(token, lease))).one()
     return CommentToPost(
-        claim=Claimed(row.id, row.monitoring_process_id, token, row.attempts, row.retry_count),
+        claim=_claim(row, token),
         login_id=login_id,
         article_id=row.mymoment_article_id,
         title=row.article_title,
         text=row.comment_content or "",
-        hidden=found.hide_comments,
+        hidden=row.hide_comments,
         sent=row.post_sent_at is not None,
-        known_ids=frozenset(found.known_ids or ()),
+        known_ids=frozenset(row.known_ids or ()),
     )
 
 
@@ -199,8 +212,11 @@ def _lock_login() -> Select[tuple[Any]]:
 
 
 @cache
-def _first_to_post() -> Select[tuple[UUID, bool, list[str]]]:
-    """With the site's comment ids that other records of the login have on the article."""
+def _take_to_post() -> Select[Any]:
+    """No row when nothing waits, a row without a comment when the login is not free.
+
+    With the comment goes the login, and the site's comment ids that other records of the login have on the article.
+    """
     other = aliased(AIComment)
     known = (
         select(func.array_agg(other.mymoment_comment_id))
@@ -211,7 +227,7 @@ def _first_to_post() -> Select[tuple[UUID, bool, list[str]]]:
         )
         .scalar_subquery()
     )
-    return (
+    first = (
         select(AIComment.id, MonitoringProcess.hide_comments, known.label("known_ids"))
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
         .where(AIComment.monitoring_process_id == work.id_parameter("the_process"))
@@ -219,17 +235,25 @@ def _first_to_post() -> Select[tuple[UUID, bool, list[str]]]:
         .order_by(AIComment.id)
         .limit(1)
         .with_for_update(of=AIComment, skip_locked=True)
+        .cte("first")
     )
-
-
-@cache
-def _take_to_post() -> ReturningUpdate[tuple[AIComment]]:
-    """The comment, and with it the login."""
+    may = select(first.c.id).where(bindparam("is_free", type_=Boolean()))
+    taken = (
+        update(_COMMENTS)
+        .where(_COMMENTS.c.id.in_(may))
+        .values(work.claiming(AIComment))
+        .returning(_COMMENTS)
+        .cte("taken")
+    )
     login = (
         update(MyMomentLogin)
-        .where(MyMomentLogin.id == work.id_parameter("the_login"))
+        .where(MyMomentLogin.id == taken.c.mymoment_login_id)
         .values(posting_token=work.id_parameter("the_token"), posting_lease_expires_at=work.lease_end())
         .returning(MyMomentLogin.id)
         .cte("login")
     )
-    return _take_one().add_cte(login)
+    return (
+        select(taken, first.c.hide_comments, first.c.known_ids)
+        .select_from(first.outerjoin(taken, taken.c.id == first.c.id))
+        .add_cte(login)
+    )

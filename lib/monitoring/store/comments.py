@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Integer,
+    Interval,
     Select,
     Update,
     Uuid,
@@ -27,6 +29,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
+from lib.database import Executor
 from lib.errors import Permanent, PressroomError
 from lib.monitoring.items import Claimed
 from lib.monitoring.models import AIComment, MonitoringProcess, MyMomentLogin
@@ -98,10 +101,10 @@ async def known_articles(
     return set(await session.scalars(statement))
 
 
-async def confirm_post(session: AsyncSession, claim: Claimed, lease: float) -> bool:
+async def confirm_post(executor: Executor, claim: Claimed, lease: float) -> bool:
     """Note that the post goes out now, and renew both leases; False if the claim is not ours any more."""
     parameters = {"the_comment": claim.id} | work.claim_parameters(claim.token, lease)
-    return (await session.execute(_confirm(), parameters)).first() is not None
+    return (await executor.execute(_confirm(), parameters)).first() is not None
 
 
 @cache
@@ -134,26 +137,45 @@ async def unconfirm_post(session: AsyncSession, claim: Claimed) -> None:
     )
 
 
-async def release_login(session: AsyncSession, token: UUID, pause: float) -> None:
+async def release_login(executor: Executor, token: UUID, pause: float) -> None:
     """Let the next post of the login come after `pause` seconds."""
-    await session.execute(
+    await executor.execute(_released_login(), {"the_token": token, "the_pause": timedelta(seconds=pause)})
+
+
+@cache
+def _released_login() -> ReturningUpdate[tuple[UUID]]:
+    return (
         update(MyMomentLogin)
-        .where(MyMomentLogin.posting_token == token)
-        .values(posting_token=None, posting_lease_expires_at=None, next_post_at=work.in_seconds(pause))
+        .where(MyMomentLogin.posting_token == work.id_parameter("the_token"))
+        .values(
+            posting_token=None,
+            posting_lease_expires_at=None,
+            next_post_at=func.now() + bindparam("the_pause", type_=Interval()),
+        )
+        .returning(MyMomentLogin.id)
     )
 
 
 async def settle_done(
-    session: AsyncSession, stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: Any
+    executor: Executor,
+    stage: Stage,
+    claims: Sequence[Claimed],
+    *,
+    now: Sequence[str] = (),
+    pause: float = 0,
+    **values: Any,
 ) -> int:
     """Write a stage's result to its comments and count it; return how many of them were still ours.
 
-    `now`: the columns that get the database's time.
+    `now`: the columns that get the database's time. Posting lets the login go with it, whose next post comes after
+    `pause` seconds.
     """
     parameters = {f"new_{column}": value for column, value in values.items()}
     parameters |= {"the_comments": [claim.id for claim in claims], "the_token": claims[0].token}
+    if stage == "posting":
+        parameters["the_pause"] = timedelta(seconds=pause)
     statement = _done(stage, tuple(sorted(values)), tuple(sorted(now)))
-    return len((await session.execute(statement, parameters)).all())
+    return len((await executor.execute(statement, parameters)).all())
 
 
 @cache
@@ -178,7 +200,8 @@ def _done(stage: Stage, columns: tuple[str, ...], now: tuple[str, ...]) -> Selec
         .returning(MonitoringProcess.id)
         .cte("counted")
     )
-    return select(done.c.process_id).add_cte(counted)
+    settled = select(done.c.process_id).add_cte(counted)
+    return settled.add_cte(_released_login().cte("login")) if stage == "posting" else settled
 
 
 async def settle_failed(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,7 +78,7 @@ async def settle_logged_in(
     session: AsyncSession, login_id: UUID, token: UUID, cookies_encrypted: bytes, hours: float
 ) -> None:
     """Store the new session as the active one, if the right to log in is still ours."""
-    values: dict[str, Any] = {"failed_logins": 0, "next_login_at": None, "error_message": None}
+    values: dict[str, Any] = {"failed_logins": 0, "next_login_at": None, "error_message": None, "refused_since": None}
     if not await work.settle(
         session, MyMomentLogin, token, MyMomentLogin.id == login_id, **values, last_used_at=func.now()
     ):
@@ -96,8 +96,14 @@ async def settle_logged_in(
     )
 
 
-async def settle_log_in_failed(session: AsyncSession, login_id: UUID, token: UUID, error: str, pause: float) -> None:
-    """Note why, and keep everyone from trying again for `pause` seconds."""
+async def settle_log_in_failed(
+    session: AsyncSession, login_id: UUID, token: UUID, error: str, pause: float, *, refused: bool = False
+) -> None:
+    """Note why, and keep everyone from trying again for `pause` seconds. `refused`: the site turned it away."""
+    # A login that was changed begins anew, with no failures.
+    since = case(
+        (MyMomentLogin.failed_logins == 0, func.now()), else_=func.coalesce(MyMomentLogin.refused_since, func.now())
+    )
     await work.settle(
         session,
         MyMomentLogin,
@@ -106,6 +112,7 @@ async def settle_log_in_failed(session: AsyncSession, login_id: UUID, token: UUI
         failed_logins=MyMomentLogin.failed_logins + 1,
         next_login_at=work.in_seconds(pause),
         error_message=error,
+        refused_since=since if refused else MyMomentLogin.refused_since,
     )
 
 

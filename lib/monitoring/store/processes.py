@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
-from lib.errors import Conflict, NotFound
+from lib.errors import Conflict, Invalid, NotFound
 from lib.monitoring.models import (
     AIComment,
     LLMProviderConfiguration,
@@ -23,6 +23,7 @@ from lib.monitoring.models import (
     PromptTemplate,
 )
 from lib.monitoring.stages import STAGES
+from lib.monitoring.store.scope import NAMED, called, seen, some_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ async def add(
     try:
         await session.flush()
     except IntegrityError as error:
-        raise Conflict(f"There is a process “{process.name}” already") from error
+        raise Conflict(f"There is a process “{process.name}” already", "name") from error
     key = {"monitoring_process_id": process.id}
     if login_ids:
         await session.execute(insert(ProcessLogin), [{**key, "mymoment_login_id": id_} for id_ in login_ids])
@@ -53,19 +54,33 @@ async def add(
     return process
 
 
-async def listed(session: AsyncSession, user_id: UUID) -> Sequence[MonitoringProcess]:
-    statement = select(MonitoringProcess).where(MonitoringProcess.user_id == user_id).order_by(MonitoringProcess.name)
+async def listed(session: AsyncSession, sees: UUID | None) -> Sequence[MonitoringProcess]:
+    mine = seen(MonitoringProcess.user_id, sees)
+    statement = select(MonitoringProcess).where(mine).order_by(MonitoringProcess.name, MonitoringProcess.id)
     return (await session.scalars(statement)).all()
 
 
-async def by_name(session: AsyncSession, user_id: UUID, name: str) -> MonitoringProcess:
-    """Raise NotFound, naming what there is."""
-    mine = MonitoringProcess.user_id == user_id
-    found = (await session.scalars(select(MonitoringProcess).where(mine, MonitoringProcess.name == name))).first()
-    if found is None:
-        there = ", ".join(process.name for process in await listed(session, user_id)) or "none yet"
-        raise NotFound(f"There is no process “{name}”; there are: {there}")
-    return found
+async def by_name(session: AsyncSession, sees: UUID | None, reference: str) -> MonitoringProcess:
+    """By name or id. Raise NotFound that names what there is, or Invalid for a name that several owners use."""
+    mine = seen(MonitoringProcess.user_id, sees)
+    called_so = select(MonitoringProcess).where(mine, called(MonitoringProcess, reference)).limit(2)
+    found = (await session.scalars(called_so)).all()
+    if not found:
+        raise NotFound(f"There is no process “{reference}”; there are: {await names(session, sees)}")
+    if len(found) > 1:
+        raise Invalid(f"Several owners have a process “{reference}”; name it by its id")
+    return found[0]
+
+
+async def names(session: AsyncSession, sees: UUID | None) -> str:
+    """The first of them, for an error that says what there is."""
+    statement = (
+        select(MonitoringProcess.name)
+        .where(seen(MonitoringProcess.user_id, sees))
+        .order_by(MonitoringProcess.name)
+        .limit(NAMED + 1)
+    )
+    return some_of((await session.scalars(statement)).all())
 
 
 async def provider_id(session: AsyncSession, process_id: UUID) -> UUID | None:
@@ -131,6 +146,18 @@ async def end(session: AsyncSession, process_id: UUID, status: str, reason: str,
     return ended.first() is not None
 
 
+async def end_all(session: AsyncSession, sees: UUID | None) -> Sequence[MonitoringProcess]:
+    """Stop every running process; return those that this stopped."""
+    statement = (
+        update(MonitoringProcess)
+        .where(seen(MonitoringProcess.user_id, sees), MonitoringProcess.status == "running")
+        .values(status="stopped", stopped_at=func.clock_timestamp(), stop_reason="user")
+        .returning(MonitoringProcess)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.scalars(statement)).all()
+
+
 async def end_overdue(session: AsyncSession) -> list[str]:
     """Stop every process whose time is over; return their names."""
     ended = await session.scalars(
@@ -143,17 +170,18 @@ async def end_overdue(session: AsyncSession) -> list[str]:
     return list(ended)
 
 
-async def posts_in_work(session: AsyncSession, process_id: UUID) -> int:
-    """Comments of the process that a worker holds to post right now."""
-    statement = select(func.count()).where(
-        AIComment.monitoring_process_id == process_id, AIComment.status == "generated", work.held(AIComment)
+async def posts_in_work(session: AsyncSession, process_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the processes of which a worker holds a comment to post right now."""
+    statement = select(AIComment.monitoring_process_id).where(
+        AIComment.monitoring_process_id.in_(process_ids), AIComment.status == "generated", work.held(AIComment)
     )
-    return (await session.execute(statement)).scalar_one()
+    return set(await session.scalars(statement))
 
 
 async def remove(session: AsyncSession, process: MonitoringProcess) -> None:
     """Delete the process and its comments' records. Raise Conflict while it runs or a post of it is in work."""
-    if process.status == "running" or await posts_in_work(session, process.id):
+    process = await lock(session, process.id)
+    if process.status == "running" or await posts_in_work(session, [process.id]):
         raise Conflict(f"The process “{process.name}” is running; stop it first")
     await session.execute(delete(MonitoringProcess).where(MonitoringProcess.id == process.id))
 
@@ -173,12 +201,12 @@ async def pipeline_status(session: AsyncSession, process_id: UUID) -> dict[str, 
     return counts | {"total": sum(counts.values()) - counts["rejected"]}
 
 
-async def pipeline_statuses(session: AsyncSession, user_id: UUID) -> dict[UUID, dict[str, int]]:
-    """Comments by status of all processes of the user, in one query; `undecided` are generated and wait for one."""
+async def pipeline_statuses(session: AsyncSession, sees: UUID | None) -> dict[UUID, dict[str, int]]:
+    """Comments by status of all processes, in one query; `undecided` are generated and wait for a decision."""
     undecided = func.count().filter(and_(AIComment.approval.is_(None), AIComment.status == "generated"))
     statement = (
         select(AIComment.monitoring_process_id, AIComment.status, func.count(), undecided)
-        .where(AIComment.user_id == user_id)
+        .where(seen(AIComment.user_id, sees))
         .group_by(AIComment.monitoring_process_id, AIComment.status)
     )
     found: dict[UUID, dict[str, int]] = {}
@@ -205,10 +233,27 @@ async def replace_parts(
         await session.execute(insert(ProcessTemplate), [{**key, "prompt_template_id": id_} for id_ in template_ids])
 
 
+async def write(session: AsyncSession, process: MonitoringProcess) -> None:
+    """Bring its changes to the database. Raise Conflict for a taken name."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"There is a process “{process.name}” already", "name") from error
+    await session.refresh(process)
+
+
+async def lock(session: AsyncSession, process_id: UUID) -> MonitoringProcess:
+    """The process as it is now, and until the end of the transaction. Raise NotFound."""
+    locked = select(MonitoringProcess).where(MonitoringProcess.id == process_id).with_for_update()
+    process = (await session.scalars(locked.execution_options(populate_existing=True))).first()
+    if process is None:
+        raise NotFound("The process was removed a moment ago")
+    return process
+
+
 async def at_rest(session: AsyncSession, process_id: UUID) -> MonitoringProcess:
     """The process, locked against a start. Raise Conflict while it runs."""
-    locked = select(MonitoringProcess).where(MonitoringProcess.id == process_id).with_for_update()
-    process = (await session.scalars(locked.execution_options(populate_existing=True))).one()
+    process = await lock(session, process_id)
     if process.status == "running":
         raise Conflict(f"The process “{process.name}” is running; stop it first")
     return process

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, String, case, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from lib import work
 from lib.errors import Conflict, Invalid, NotFound
@@ -22,22 +23,14 @@ from lib.monitoring.models import (
     MyMomentLogin,
     PromptTemplate,
 )
-from lib.monitoring.stages import CommentStatus
-
-ApprovalFilter = Literal["approved", "rejected", "none"]
+from lib.monitoring.store import decisions
+from lib.monitoring.store.choosing import Wanted, chosen
+from lib.monitoring.store.decisions import Ruling
+from lib.monitoring.store.scope import seen
 
 ID_CHARS = 32
 SHORTEST_ID = 6
 SHORT_ID = 8
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which comments to list; None is any. An approval of `none` finds what nobody has decided on."""
-
-    process_id: UUID | None = None
-    status: CommentStatus | None = None
-    approval: ApprovalFilter | None = None
 
 
 @dataclass(frozen=True)
@@ -87,36 +80,47 @@ class Decided:
     sent: tuple[UUID, ...] = ()
 
 
-async def listed(session: AsyncSession, user_id: UUID, wanted: Wanted, limit: int, after: UUID | None) -> CommentPage:
-    """Newest first, from behind `after` on."""
+async def listed(
+    session: AsyncSession, sees: UUID | None, wanted: Wanted, limit: int, after: UUID | None, *, short_ids: bool = True
+) -> CommentPage:
+    """Newest first, from behind `after` on. Without `short_ids` the whole id stands for the short one."""
     statement = (
         select(AIComment, MonitoringProcess.name, MyMomentLogin.name)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
         .join(MyMomentLogin, MyMomentLogin.id == AIComment.mymoment_login_id)
-        .where(AIComment.user_id == user_id, *_conditions(wanted))
+        .where(AIComment.id.in_(chosen(sees, wanted, limit + 1, beyond=after)))
         .order_by(AIComment.id.desc())
-        .limit(limit + 1)
+        .options(defer(AIComment.article_content), defer(AIComment.article_raw_html))
     )
-    if after is not None:
-        statement = statement.where(AIComment.id < after)
     rows = (await session.execute(statement)).all()
     shown = rows[:limit]
-    short = await _short_ids(session, user_id, [comment.id for comment, _, _ in shown])
+    ids = [comment.id for comment, _, _ in shown]
+    short = await _short_ids(session, sees, ids) if short_ids else {id_: id_.hex for id_ in ids}
     lines = tuple(_line(comment, short[comment.id], process, login) for comment, process, login in shown)
     return CommentPage(lines, lines[-1].id if len(rows) > limit else None)
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
-    found = []
-    if wanted.process_id is not None:
-        found.append(AIComment.monitoring_process_id == wanted.process_id)
-    if wanted.status is not None:
-        found.append(AIComment.status == wanted.status)
-    if wanted.approval is not None:
-        found.append(
-            AIComment.approval.is_(None) if wanted.approval == "none" else AIComment.approval == wanted.approval
-        )
-    return found
+async def newest(session: AsyncSession, sees: UUID | None, process_id: UUID, limit: int) -> list[dict[str, Any]]:
+    """The last comments of a process, in short."""
+    columns = (
+        AIComment.id,
+        AIComment.status,
+        AIComment.approval,
+        AIComment.article_title,
+        AIComment.article_url,
+        AIComment.error_message.label("error"),
+        AIComment.created_at,
+        AIComment.posted_at,
+        AIComment.next_attempt_at,
+    )
+    statement = (
+        select(*columns, MyMomentLogin.name.label("login"), PromptTemplate.name.label("template"))
+        .join(MyMomentLogin, MyMomentLogin.id == AIComment.mymoment_login_id)
+        .join(PromptTemplate, PromptTemplate.id == AIComment.prompt_template_id)
+        .where(AIComment.id.in_(chosen(sees, Wanted(process_id), limit)))
+        .order_by(AIComment.id.desc())
+    )
+    return [dict(row) for row in (await session.execute(statement)).mappings()]
 
 
 def _line(row: AIComment, short_id: str, process: str, login: str) -> CommentLine:
@@ -140,23 +144,23 @@ def _digits() -> ColumnElement[str]:
     return func.replace(cast(AIComment.id, String), "-", "")
 
 
-async def _short_ids(session: AsyncSession, user_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
+async def _short_ids(session: AsyncSession, sees: UUID | None, ids: Sequence[UUID]) -> dict[UUID, str]:
     """The last eight digits where they name one comment of the user alone, else all of them."""
     if not ids:
         return {}
     ending = func.right(_digits(), SHORT_ID)
     endings = [id_.hex[-SHORT_ID:] for id_ in ids]
-    statement = select(ending).where(AIComment.user_id == user_id, ending.in_(endings))
+    statement = select(ending).where(seen(AIComment.user_id, sees), ending.in_(endings))
     times = Counter(await session.scalars(statement))
     return {id_: id_.hex[-SHORT_ID:] if times[id_.hex[-SHORT_ID:]] == 1 else id_.hex for id_ in ids}
 
 
-async def resolve(session: AsyncSession, user_id: UUID, text: str) -> UUID:
+async def resolve(session: AsyncSession, sees: UUID | None, text: str) -> UUID:
     """The comment whose id begins or ends like this. Raise Invalid, or NotFound, naming the text."""
     digits = text.strip().lower().replace("-", "")
     if not SHORTEST_ID <= len(digits) <= ID_CHARS or not set(digits) <= set("0123456789abcdef"):
         raise Invalid(f"“{text}” is no comment id; give at least {SHORTEST_ID} of its first or last digits")
-    mine = AIComment.user_id == user_id
+    mine = seen(AIComment.user_id, sees)
     if len(digits) == ID_CHARS:
         same = AIComment.id == UUID(digits)
     else:
@@ -169,7 +173,7 @@ async def resolve(session: AsyncSession, user_id: UUID, text: str) -> UUID:
     return found[0]
 
 
-async def show(session: AsyncSession, user_id: UUID, comment_id: UUID) -> CommentDetails:
+async def show(session: AsyncSession, sees: UUID | None, comment_id: UUID) -> CommentDetails:
     """Raise NotFound."""
     statement = (
         select(
@@ -184,7 +188,7 @@ async def show(session: AsyncSession, user_id: UUID, comment_id: UUID) -> Commen
         .join(MyMomentLogin, MyMomentLogin.id == AIComment.mymoment_login_id)
         .join(PromptTemplate, PromptTemplate.id == AIComment.prompt_template_id)
         .outerjoin(LLMProviderConfiguration, LLMProviderConfiguration.id == AIComment.llm_provider_id)
-        .where(AIComment.user_id == user_id, AIComment.id == comment_id)
+        .where(seen(AIComment.user_id, sees), AIComment.id == comment_id)
     )
     found = (await session.execute(statement)).first()
     if found is None:
@@ -192,65 +196,65 @@ async def show(session: AsyncSession, user_id: UUID, comment_id: UUID) -> Commen
     return CommentDetails(*found)
 
 
-async def approve(session: AsyncSession, user_id: UUID, ids: Collection[UUID]) -> Decided:
+async def approve(session: AsyncSession, sees: UUID | None, ids: Collection[UUID], by: UUID | None = None) -> Decided:
     """Let these be posted. Approving twice changes nothing, unless a stop came between: then it is a new decision.
 
-    Raise Conflict that names each one that is not `generated`; nothing is approved then.
+    `by`: who decides, if not their owner. Raise Conflict that names each one that is not `generated`; nothing is
+    approved then.
     """
-    fresh = or_(AIComment.approval.is_distinct_from("approved"), AIComment.approval_at <= MonitoringProcess.stopped_at)
-    statement = (
-        update(AIComment)
-        .where(AIComment.id.in_(ids), AIComment.user_id == user_id, AIComment.status == "generated")
-        .where(MonitoringProcess.id == AIComment.monitoring_process_id, fresh)
-        .values(approval="approved", approval_by=user_id, approval_at=func.clock_timestamp())
-    )
-    changed = await _changed(session, statement)
-    rest = await _rest(session, user_id, ids, changed)
-    refused = [
-        f"{row.short} is {row.status}" for row in rest if not (row.status == "generated" and row.approval == "approved")
-    ]
-    if refused:
-        raise Conflict("Only a generated comment can be approved: " + ", ".join(refused))
-    return Decided(tuple(changed), tuple(row.id for row in rest), _sent(changed))
+    rulings = await decisions.approve(session, sees, _decider(sees, by), dict.fromkeys(ids))
+    return _all_of(rulings, "approved")
 
 
-async def reject(session: AsyncSession, user_id: UUID, ids: Collection[UUID]) -> Decided:
+async def reject(session: AsyncSession, sees: UUID | None, ids: Collection[UUID], by: UUID | None = None) -> Decided:
     """Keep these from being posted. Raise Conflict for one that is not `generated` or is being posted right now."""
-    statement = (
-        update(AIComment)
-        .where(AIComment.id.in_(ids), AIComment.user_id == user_id, AIComment.status == "generated")
-        .where(AIComment.approval.is_distinct_from("rejected"), work.unheld(AIComment))
-        .values(approval="rejected", approval_by=user_id, approval_at=func.clock_timestamp())
-    )
-    changed = await _changed(session, statement)
-    rest = await _rest(session, user_id, ids, changed)
+    rulings = await decisions.reject(session, sees, _decider(sees, by), dict.fromkeys(ids))
+    return _all_of(rulings, "rejected")
+
+
+def _decider(sees: UUID | None, by: UUID | None) -> UUID:
+    who = by or sees
+    if who is None:
+        raise Invalid("Nobody is named who decides")
+    return who
+
+
+def _all_of(rulings: Sequence[Ruling], decision: str) -> Decided:
+    """Raise Conflict unless all of them are decided so now."""
     refused = [
-        f"{row.short} is {'being posted right now' if row.status == 'generated' else row.status}"
-        for row in rest
-        if not (row.status == "generated" and row.approval == "rejected")
+        f"{ruling.id.hex[-SHORT_ID:]} is "
+        f"{'being posted right now' if ruling.status == 'generated' else ruling.status or 'not there'}"
+        for ruling in rulings
+        if ruling.outcome not in ("done", "already")
     ]
     if refused:
-        raise Conflict("Only a generated comment can be rejected: " + ", ".join(refused))
-    return Decided(tuple(changed), tuple(row.id for row in rest), _sent(changed))
+        raise Conflict(f"Only a generated comment can be {decision}: " + ", ".join(refused))
+    done = [ruling for ruling in rulings if ruling.outcome == "done"]
+    return Decided(
+        tuple(ruling.id for ruling in done),
+        tuple(ruling.id for ruling in rulings if ruling.outcome == "already"),
+        tuple(ruling.id for ruling in done if ruling.sent),
+    )
 
 
-async def retry(session: AsyncSession, user_id: UUID, ids: Collection[UUID]) -> Decided:
+async def retry(session: AsyncSession, sees: UUID | None, ids: Collection[UUID]) -> Decided:
     """Put failed ones back to where they failed, with a clean record. Raise Conflict for one that has not failed."""
-    changed = await _changed(session, _retrying(user_id).where(AIComment.id.in_(ids)))
-    rest = await _rest(session, user_id, ids, changed)
+    changed = await changed_by(session, retrying(sees).where(AIComment.id.in_(ids)))
+    rest = await _rest(session, sees, ids, changed)
     if rest:
         named = ", ".join(f"{row.short} is {row.status}" for row in rest)
         raise Conflict(f"Only a failed comment can be tried again: {named}")
-    return Decided(tuple(changed), (), _sent(changed))
+    return Decided(tuple(changed), (), sent_of(changed))
 
 
-async def retry_all(session: AsyncSession, user_id: UUID, process_id: UUID) -> Decided:
+async def retry_all(session: AsyncSession, sees: UUID | None, process_id: UUID) -> Decided:
     """The same for every failed comment of a process."""
-    changed = await _changed(session, _retrying(user_id).where(AIComment.monitoring_process_id == process_id))
-    return Decided(tuple(changed), (), _sent(changed))
+    changed = await changed_by(session, retrying(sees).where(AIComment.monitoring_process_id == process_id))
+    return Decided(tuple(changed), (), sent_of(changed))
 
 
-def _retrying(user_id: UUID) -> Any:
+def retrying(sees: UUID | None) -> Any:
+    """The UPDATE that puts failed comments back; the caller says which."""
     # `post_sent_at` stays: posting reads back first where it is set.
     by_content = case(
         (AIComment.comment_content.is_not(None), "generated"),
@@ -259,7 +263,7 @@ def _retrying(user_id: UUID) -> Any:
     )
     return (
         update(AIComment)
-        .where(AIComment.user_id == user_id, AIComment.status == "failed")
+        .where(seen(AIComment.user_id, sees), AIComment.status == "failed")
         .values(
             status=func.coalesce(AIComment.failed_from, by_content),
             failed_from=None,
@@ -273,7 +277,7 @@ def _retrying(user_id: UUID) -> Any:
     )
 
 
-async def _changed(session: AsyncSession, statement: Any) -> dict[UUID, bool]:
+async def changed_by(session: AsyncSession, statement: Any) -> dict[UUID, bool]:
     """The ids that the statement changed, and whether each was sent before."""
     rows = await session.execute(
         statement.returning(AIComment.id, AIComment.post_sent_at).execution_options(synchronize_session=False)
@@ -281,7 +285,7 @@ async def _changed(session: AsyncSession, statement: Any) -> dict[UUID, bool]:
     return {id_: sent_at is not None for id_, sent_at in rows}
 
 
-def _sent(changed: dict[UUID, bool]) -> tuple[UUID, ...]:
+def sent_of(changed: dict[UUID, bool]) -> tuple[UUID, ...]:
     return tuple(id_ for id_, sent in changed.items() if sent)
 
 
@@ -297,13 +301,13 @@ class _State:
 
 
 async def _rest(
-    session: AsyncSession, user_id: UUID, ids: Collection[UUID], changed: Collection[UUID]
+    session: AsyncSession, sees: UUID | None, ids: Collection[UUID], changed: Collection[UUID]
 ) -> Sequence[_State]:
     """The state of those that the statement left alone."""
     left = [id_ for id_ in ids if id_ not in changed]
     if not left:
         return ()
     statement = select(AIComment.id, AIComment.status, AIComment.approval).where(
-        AIComment.id.in_(left), AIComment.user_id == user_id
+        AIComment.id.in_(left), seen(AIComment.user_id, sees)
     )
     return [_State(*row) for row in await session.execute(statement)]

@@ -1,0 +1,195 @@
+"""The console with 100 processes and 100,000 comments: what a page costs, and how soon a browser shows it."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import uvicorn
+from playwright.async_api import Browser, async_playwright
+from sqlalchemy import text
+
+from benchmarks.ground import free_port
+from lib import migrate, postgres, vault
+from lib.database import Database
+from lib.settings import settings as read_settings
+
+PROCESSES = 100
+COMMENTS = 1000  # of each process
+ROUNDS = 20
+PASSWORD = "an admin of one bench run"  # noqa: S105 - of a database that is thrown away
+ROOT_PAGES = ("/", "/review", "/failures", "/comments", "/compare", "/logins", "/providers", "/templates")
+ADMIN_PAGES = ("/people", "/account", "/audit", "/alerts")
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """One address: milliseconds at the server, database round trips, milliseconds until Chromium has loaded it."""
+
+    path: str
+    p50: float
+    p95: float
+    queries: int
+    browser: float | None
+
+
+def run() -> list[PageFigure]:
+    """Raise RuntimeError for a page that does not answer as it should."""
+    place = Path(tempfile.mkdtemp(prefix="pressroom-bench-"))
+    place.chmod(0o755)
+    try:
+        return asyncio.run(_run(place))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+async def _run(place: Path) -> list[PageFigure]:
+    cluster = await postgres.start(place / "cluster", durable=False)
+    try:
+        await postgres.create_database(cluster, "pages")
+        url = cluster.url("pages")
+        port = free_port()
+        os.environ |= {
+            "PRESSROOM_DATABASE_URL": url,
+            "PRESSROOM_DATA_DIR": str(place),
+            "PRESSROOM_ENCRYPTION_KEYS": vault.new_key(),
+            "PRESSROOM_CONSOLE_PORT": str(port),
+        }
+        read_settings.cache_clear()
+        async with Database(url, pool_size=2) as database:
+            await migrate.upgrade(database)
+            setup = await _people(database)
+            await _load(database)
+            paths = await _paths(database)
+        address = f"http://127.0.0.1:{port}"
+        with _serving(port) as served:
+            cookies = await _sign_in(address, setup)
+            figures = [await _measure(served, address, cookies, path) for path in paths]
+            return await _in_browser(address, cookies, figures)
+    finally:
+        await postgres.stop(cluster)
+
+
+async def _people(database: Database) -> str:
+    from lib.people.sign_in import ensure_first_admin_link  # noqa: PLC0415 - the environment comes first
+
+    link = await ensure_first_admin_link(database)
+    assert link is not None
+    return link.path
+
+
+LOAD = Path(__file__).with_suffix(".sql")
+
+
+async def _load(database: Database) -> None:
+    numbers = {"processes": PROCESSES, "comments": COMMENTS}
+    async with database.session() as session:
+        for statement in LOAD.read_text().split(";\n"):
+            given = {name: value for name, value in numbers.items() if f":{name}" in statement}
+            await session.execute(text(statement), given)
+    async with database.engine.connect() as connection:
+        outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await outside.execute(text("VACUUM ANALYZE"))
+
+
+async def _paths(database: Database) -> list[str]:
+    async with database.session() as session:
+        process = await session.scalar(text("SELECT id FROM monitoring_processes ORDER BY id LIMIT 1"))
+        waiting = await session.scalar(text("SELECT id FROM ai_comments WHERE status = 'generated' LIMIT 1"))
+        posted = await session.scalar(text("SELECT id FROM ai_comments WHERE status = 'posted' LIMIT 1"))
+    of_one = (f"/processes/{process}", f"/processes/{process}/edit", f"/comments/{posted}", f"/review/{waiting}")
+    return [*ROOT_PAGES, *of_one, *ADMIN_PAGES, "/metrics"]
+
+
+@dataclass(frozen=True)
+class _Served:
+    database: Database
+
+
+@contextlib.contextmanager
+def _serving(port: int) -> Iterator[_Served]:
+    """The application as `python -m console` serves it, in a thread of its own."""
+    from console.app import create_app  # noqa: PLC0415 - the environment comes first
+
+    app = create_app(read_settings())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        yield _Served(app.state.console.database)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+async def _sign_in(address: str, setup: str) -> dict[str, str]:
+    async with httpx.AsyncClient(base_url=address) as client:
+        form = await client.get(setup)
+        token = re.search(r'name="csrf_token" value="([^"]+)"', form.text)
+        assert token is not None
+        fields = {"csrf_token": token[1], "name": "operator", "password": PASSWORD, "again": PASSWORD}
+        answer = await client.post(setup, data=fields, headers={"Origin": address})
+        assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
+        return dict(client.cookies)
+
+
+async def _measure(served: _Served, address: str, cookies: dict[str, str], path: str) -> PageFigure:
+    async with httpx.AsyncClient(base_url=address, cookies=cookies, timeout=30) as client:
+        (await client.get(path)).raise_for_status()
+        before = served.database.figures().round_trips
+        (await client.get(path)).raise_for_status()
+        queries = served.database.figures().round_trips - before
+        times = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            answer = await client.get(path)
+            times.append((time.perf_counter() - began) * 1000)
+            if answer.status_code != httpx.codes.OK:
+                raise RuntimeError(f"{path} answers {answer.status_code}")
+    times.sort()
+    return PageFigure(_plain(path), times[len(times) // 2], times[int(len(times) * 0.95)], queries, None)
+
+
+def _plain(path: str) -> str:
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "…", path)
+
+
+async def _in_browser(address: str, cookies: dict[str, str], figures: list[PageFigure]) -> list[PageFigure]:
+    """The median of three loads of the overview, in a browser that has seen the page before."""
+    async with _chromium() as browser:
+        context = await browser.new_context()
+        await context.add_cookies([{"name": name, "value": value, "url": address} for name, value in cookies.items()])
+        page = await context.new_page()
+        times = []
+        for _ in range(4):
+            await page.goto(address + "/")
+            times.append(await page.evaluate("performance.getEntriesByType('navigation')[0].duration"))
+    median = sorted(times[1:])[1]
+    return [PageFigure(f.path, f.p50, f.p95, f.queries, median if f.path == "/" else None) for f in figures]
+
+
+@contextlib.asynccontextmanager
+async def _chromium() -> AsyncIterator[Browser]:
+
+    path = shutil.which("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+if __name__ == "__main__":
+    for each in run():
+        print(each)

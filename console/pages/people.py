@@ -1,0 +1,89 @@
+"""People, for administrators: invite, change a role, deactivate, give a new link."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import Response
+
+from console.pages.language import language_of
+from console.pages.rendering import redirect, render
+from console.security.actor import Admin, doer_of
+from console.security.state import console_of
+from lib.errors import Conflict, Invalid
+from lib.people import members, roles
+from lib.people.members import Invitation
+from lib.people.store.accounts import Person
+
+router = APIRouter(prefix="/people")
+
+Text = Annotated[str, Form()]
+
+
+async def _page(request: Request, status_code: int = 200, **more: Any) -> Response:
+    found = await members.everybody(console_of(request).database)
+    context: dict[str, Any] = {"people": found, "roles": roles.ROLES, "invitation": None, "address": "", "name": ""}
+    return render(request, "people.html", status_code=status_code, **(context | more))
+
+
+def _with_link(request: Request, made: Invitation) -> dict[str, Any]:
+    return {"invitation": made, "address": str(request.base_url).rstrip("/") + made.path}
+
+
+@router.get("")
+async def people(request: Request, actor: Admin) -> Response:
+    del actor
+    return await _page(request)
+
+
+@router.post("")
+async def invite(request: Request, actor: Admin, name: Text = "", role: Text = "viewer") -> Response:
+    """Answered with the page itself: the link is nowhere else."""
+    try:
+        made = await members.invite(console_of(request).database, doer_of(request, actor), name, roles.role(role))
+    except Invalid as error:
+        errors = {error.field or "name": language_of(request).sentence(error)}
+        return await _page(request, 422, errors=errors, name=name[:200])
+    return await _page(request, 201, **_with_link(request, made))
+
+
+@router.post("/{user_id}/link")
+async def new_link(request: Request, actor: Admin, user_id: UUID) -> Response:
+    made = await members.new_link(console_of(request).database, doer_of(request, actor), user_id)
+    return await _page(request, 201, **_with_link(request, made))
+
+
+@router.post("/{user_id}/role")
+async def change_role(request: Request, actor: Admin, user_id: UUID, role: Text) -> Response:
+    wanted = roles.role(role)
+    return await _changed(
+        request, actor, user_id, language_of(request).gettext("“%(name)s” has the role %(role)s now."), role=wanted
+    )
+
+
+@router.post("/{user_id}/deactivate")
+async def deactivate(request: Request, actor: Admin, user_id: UUID) -> Response:
+    return await _changed(
+        request,
+        actor,
+        user_id,
+        language_of(request).gettext("“%(name)s” is deactivated and signed out."),
+        is_active=False,
+    )
+
+
+@router.post("/{user_id}/activate")
+async def activate(request: Request, actor: Admin, user_id: UUID) -> Response:
+    return await _changed(
+        request, actor, user_id, language_of(request).gettext("“%(name)s” is active again."), is_active=True
+    )
+
+
+async def _changed(request: Request, actor: Admin, user_id: UUID, words: str, **wanted: Any) -> Response:
+    spoken = language_of(request)
+    try:
+        done: Person = await members.change(console_of(request).database, doer_of(request, actor), user_id, **wanted)
+    except Conflict as error:
+        return redirect(request, "/people", spoken.sentence(error), "error")
+    role = spoken.gettext(done.role) if done.role else ""
+    return redirect(request, "/people", words % {"name": done.name, "role": role})

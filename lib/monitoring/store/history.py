@@ -1,0 +1,192 @@
+"""A comment's whole history: what moved it, who, when, how long it took, and every call of a model for it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Interval, String, Table, Uuid, bindparam, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lib import work
+from lib.database import Executor
+from lib.monitoring.items import Claimed, KeptAnswer
+from lib.monitoring.models import AIComment, ProcessStage, PromptTemplate
+from lib.monitoring.records import CommentEvent, GenerationAttempt
+from lib.monitoring.store import budgets
+
+ACTOR = "pressroom.actor"
+_ATTEMPTS = cast("Table", GenerationAttempt.__table__)
+_KEPT = [
+    "provider_id",
+    "provider_name",
+    "outcome",
+    "error",
+    "model_name",
+    "prompt_system",
+    "prompt_user",
+    "answer",
+    "finish_reason",
+    "findings",
+    "input_tokens",
+    "output_tokens",
+    "tokens_estimated",
+    "cost",
+    "milliseconds",
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One event. `seconds`: since the event before it; None for the first."""
+
+    at: datetime
+    kind: str
+    from_status: str | None
+    to_status: str
+    attempt: int
+    actor: str | None
+    note: str | None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call of a model. `seconds`: how long it took."""
+
+    at: datetime
+    attempt: int
+    started_at: datetime
+    provider: str
+    model: str | None
+    template: str | None
+    prompt_system: str | None
+    prompt_user: str | None
+    answer: str | None
+    finish_reason: str | None
+    findings: tuple[dict[str, str], ...]
+    input_tokens: int
+    output_tokens: int
+    tokens_estimated: bool
+    cost: Any
+    outcome: str
+    error: str | None
+    flow_run_id: str | None
+    seconds: float | None
+
+
+async def act_as(session: AsyncSession, actor: str) -> None:
+    """Until the end of the transaction, changes of comments are this person's: “user <name>”."""
+    await session.execute(select(func.set_config(ACTOR, actor, True)))
+
+
+async def note_attempt(executor: Executor, claim: Claimed, template_id: UUID, kept: KeptAnswer, zone: str) -> None:
+    """Keep what the call gave and add it to the day's usage, in one statement; a second time changes nothing.
+
+    It counts too when the comment is gone meanwhile.
+    """
+    values = {f"new_{name}": value for name, value in asdict(kept).items() if name in _KEPT}
+    parameters = {
+        "the_comment": claim.id,
+        "the_token": claim.token,
+        "the_template": template_id,
+        "the_time": timedelta(milliseconds=kept.milliseconds),
+        "the_stage": "generation",
+        **values,
+        "new_findings": list(kept.findings),
+        **budgets.spent_parameters(zone, claim.process_id, kept),
+    }
+    await executor.execute(_note_attempt(), parameters)
+
+
+@cache
+def _note_attempt() -> Insert:
+    types = {column.name: column.type for column in _ATTEMPTS.columns}
+    comment = work.id_parameter("the_comment")
+    earlier = select(func.coalesce(func.max(GenerationAttempt.attempt), 0) + 1).where(
+        GenerationAttempt.comment_id == comment
+    )
+    run = select(ProcessStage.flow_run_id).where(
+        ProcessStage.monitoring_process_id == work.id_parameter("the_process"),
+        ProcessStage.stage == bindparam("the_stage", type_=String()),
+    )
+    facts = (
+        select(
+            AIComment.id,
+            work.id_parameter("the_token"),
+            earlier.scalar_subquery(),
+            # From the beginning of the transaction, so that the call comes before the step that it led to.
+            func.now() - bindparam("the_time", type_=Interval()),
+            bindparam("the_template", type_=Uuid()),
+            run.scalar_subquery(),
+            *(bindparam(f"new_{name}", type_=types[name]) for name in _KEPT),
+        )
+        .where(AIComment.id == comment)
+        .with_for_update(key_share=True, read=True)
+    )
+    columns = ["comment_id", "claim_token", "attempt", "started_at", "template_id", "flow_run_id", *_KEPT]
+    noted = (
+        insert(_ATTEMPTS)
+        .from_select(columns, facts)
+        .on_conflict_do_nothing(index_elements=["claim_token"])
+        .returning(_ATTEMPTS.c.id)
+        .cte("noted")
+    )
+    gone = ~exists().where(AIComment.id == comment)
+    spent = budgets.spent().where(or_(exists(select(noted.c.id)), gone))
+    return budgets.spending().from_select(budgets.SPENT_COLUMNS, spent).add_cte(noted)
+
+
+async def of_comment(session: AsyncSession, comment_id: UUID) -> list[Step | Attempt]:
+    """Events and attempts in the order in which they happened, each with how long it took."""
+    events = await session.scalars(
+        select(CommentEvent).where(CommentEvent.comment_id == comment_id).order_by(CommentEvent.id)
+    )
+    attempts = await session.execute(
+        select(GenerationAttempt, PromptTemplate.name)
+        .outerjoin(PromptTemplate, PromptTemplate.id == GenerationAttempt.template_id)
+        .where(GenerationAttempt.comment_id == comment_id)
+        .order_by(GenerationAttempt.id)
+    )
+    return merged([_step(row) for row in events], [_attempt(row, template) for row, template in attempts])
+
+
+def merged(steps: Sequence[Step], attempts: Sequence[Attempt]) -> list[Step | Attempt]:
+    """In the order of their times; an attempt comes before the step that it led to."""
+    timed = [
+        replace(step, seconds=(step.at - before.at).total_seconds() if before else None)
+        for before, step in zip([None, *steps], steps, strict=False)
+    ]
+    everything: list[Step | Attempt] = [*attempts, *timed]
+    return sorted(everything, key=lambda each: each.at)
+
+
+def _step(row: CommentEvent) -> Step:
+    return Step(row.at, row.kind, row.from_status, row.to_status, row.attempt, row.actor, row.note)
+
+
+def _attempt(row: GenerationAttempt, template: str | None) -> Attempt:
+    return Attempt(
+        at=row.started_at,
+        attempt=row.attempt,
+        started_at=row.started_at,
+        provider=row.provider_name,
+        model=row.model_name,
+        template=template,
+        prompt_system=row.prompt_system,
+        prompt_user=row.prompt_user,
+        answer=row.answer,
+        finish_reason=row.finish_reason,
+        findings=tuple(row.findings),
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        tokens_estimated=row.tokens_estimated,
+        cost=row.cost,
+        outcome=row.outcome,
+        error=row.error,
+        flow_run_id=row.flow_run_id,
+        seconds=None if row.milliseconds is None else row.milliseconds / 1000,
+    )
