@@ -1,7 +1,6 @@
 """Two templates over past articles, side by side and with their costs. Nothing of it is ever posted."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lib import work
 from lib.database import Database, persistently
 from lib.errors import Invalid, NotFound, PressroomError, Refused, Transient
-from lib.monitoring import calls, prompt
+from lib.monitoring import calls
 from lib.monitoring.calls import Call
+from lib.monitoring.generation import prompt_of
 from lib.monitoring.items import Wait
 from lib.monitoring.models import LLMProviderConfiguration, PromptTemplate
 from lib.monitoring.presets import Budget
@@ -207,7 +207,7 @@ async def answer(item: AnswerToGet) -> str | None:
     with tools.keeper.keeping(ComparisonAnswer, item.token, tools.settings.item_lease):
         try:
             provider = await tools.providers.provider(item.provider_id)
-            call = await calls.ask(provider, await _prompt(item), tools.settings)
+            call = await calls.ask(provider, await prompt_of(item), tools.settings)
         except asyncio.CancelledError:
             await asyncio.shield(_release(item))
             raise
@@ -240,25 +240,3 @@ async def _settle(item: AnswerToGet, call: Call) -> None:
 async def _release(item: AnswerToGet, error: str | None = None) -> None:
     async with runtime().database.session() as session:
         await comparisons.release(session, item, error)
-
-
-async def _prompt(item: AnswerToGet) -> prompt.Prompt:
-    tools = runtime()
-    template = await tools.providers.template(item.template_id)
-    facts = prompt.ArticleFacts(
-        title=item.title,
-        content=item.content,
-        author=item.author,
-        category=item.category,
-        published_at=item.published_at,
-        url=item.url,
-        raw_html=item.raw_html,
-        username=await tools.shared.get(("username", item.login_id), lambda: tools.sites.username(item.login_id)),
-    )
-    return prompt.render(
-        template.system_prompt,
-        template.user_prompt_template,
-        facts,
-        boundary=secrets.token_hex(6),
-        raw_html_chars=tools.settings.raw_html_prompt_chars,
-    )

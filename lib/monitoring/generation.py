@@ -19,6 +19,7 @@ from lib.monitoring.runtime import Runtime, runtime
 from lib.monitoring.store import budgets, claims, history
 from lib.monitoring.store import providers as store
 from lib.monitoring.store.budgets import Claimant, Standing
+from lib.monitoring.store.comparisons import AnswerToGet
 from lib.monitoring.turns import Outcome, attempt, settle_done, settle_failure
 from lib.settings import Settings
 
@@ -144,7 +145,7 @@ async def generate(item: CommentToGenerate) -> Outcome:
     async def do() -> Outcome:
         run = runtime()
         provider = await run.providers.provider(item.provider_id)
-        call = await calls.ask(provider, await _prompt(item), run.settings)
+        call = await calls.ask(provider, await prompt_of(item, item.note), run.settings)
         return await (_write(item, call) if call.error is None else _settle_failed(item, call, call.error))
 
     return await attempt("generation", [item.claim], do)
@@ -202,7 +203,8 @@ async def _keep(session: AsyncSession, item: CommentToGenerate, call: Call) -> N
     await history.note_attempt(session, item.claim, item.template_id, call.kept(), zone)
 
 
-async def _prompt(item: CommentToGenerate) -> prompt.Prompt:
+async def prompt_of(item: CommentToGenerate | AnswerToGet, note: str | None = None) -> prompt.Prompt:
+    """The template of the item, filled in with its article."""
     run = runtime()
     template = await run.providers.template(item.template_id)
     facts = prompt.ArticleFacts(
@@ -221,5 +223,5 @@ async def _prompt(item: CommentToGenerate) -> prompt.Prompt:
         facts,
         boundary=secrets.token_hex(6),
         raw_html_chars=run.settings.raw_html_prompt_chars,
-        note=item.note,
+        note=note,
     )
