@@ -50,25 +50,25 @@ def ground(llm_seconds: float, page_seconds: float) -> Iterator[Ground]:
 
 
 @contextlib.contextmanager
-def _child(
+def child(
     command: list[str], environment: dict[str, str], log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     with Path(log or os.devnull).open("wb") as out:
-        child = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
+        process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
         try:
-            yield child
+            yield process
         finally:
-            child.send_signal(signal.SIGTERM)
-            child.wait(timeout=30)
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
 
 
 @contextlib.contextmanager
 def _playground(llm_seconds: float) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "playground", "--port", str(port), "--llm", "scripted"]
-    with _child([*command, "--llm-latency", str(llm_seconds), "--new-article-every", "0"], {}):
+    with child([*command, "--llm-latency", str(llm_seconds), "--new-article-every", "0"], {}):
         url = f"http://127.0.0.1:{port}"
-        _wait_until(lambda: httpx.get(f"{url}/control/requests").is_success)
+        wait_until(lambda: httpx.get(f"{url}/control/requests").is_success)
         yield url
 
 
@@ -80,11 +80,11 @@ def _product(place: Path) -> Iterator[dict[str, str]]:
         "PRESSROOM_CONSOLE_PORT": str(free_port()),
         "PRESSROOM_STAGE_INTERVAL": FAR_AWAY,
     }
-    with _child([sys.executable, "-m", "deployments.up"], settings, place / "up.log"):
+    with child([sys.executable, "-m", "deployments.up"], settings, place / "up.log"):
         record = place / "run.json"
-        _wait_until(lambda: "PREFECT_API_URL" in _environment(record))
+        wait_until(lambda: "PREFECT_API_URL" in _environment(record))
         url = f"http://127.0.0.1:{settings['PRESSROOM_CONSOLE_PORT']}/health"
-        _wait_until(lambda: httpx.get(url).is_success)
+        wait_until(lambda: httpx.get(url).is_success)
         time.sleep(5)  # its own first ticks
         yield settings | _environment(record)
 
@@ -100,7 +100,7 @@ def _slow_down(site: str, seconds: float) -> None:
         httpx.post(f"{site}/control/faults", json=fault).raise_for_status()
 
 
-def _wait_until(well: object) -> None:
+def wait_until(well: object) -> None:
     assert callable(well)
     deadline = time.monotonic() + UP_WITHIN
     while time.monotonic() < deadline:

@@ -18,9 +18,9 @@ import psutil
 from sqlalchemy import ScalarSelect, func, select
 
 from benchmarks.ground import ground
-from deployments.worker import spare_the_collector
 from lib import vault
 from lib.database import Database, SessionFigures
+from lib.garbage import spare_the_collector
 from lib.monitoring.models import AIComment, PromptTemplate
 from lib.settings import settings as read_settings
 from playground.accounts import BOTS, LLM_KEY, LLM_MODEL

@@ -16,10 +16,10 @@ SELECT p.id, (SELECT min(id::text)::uuid FROM prompt_templates) FROM monitoring_
 INSERT INTO monitoring_process_stages (monitoring_process_id, stage, last_started_at, last_success_at)
 SELECT p.id, s, now() - interval '1 minute', now() - interval '1 minute'
 FROM monitoring_processes p, unnest(ARRAY['discovery', 'preparation', 'generation', 'posting']) s;
-INSERT INTO ai_comments (id, user_id, monitoring_process_id, mymoment_login_id, prompt_template_id, llm_provider_id,
-    mymoment_article_id, article_title, article_author, article_url, article_content, status, comment_content,
+INSERT INTO ai_comments (id, user_id, monitoring_process_id, mymoment_login_id, prompt_template_id, discovered_template_id,
+    llm_provider_id, mymoment_article_id, article_title, article_author, article_url, article_content, status, comment_content,
     generated_at, posted_at, mymoment_comment_id, error_message, failed_at, failed_from, created_at)
-SELECT gen_random_uuid(), p.user_id, p.id, l.id, t.id, p.llm_provider_id,
+SELECT gen_random_uuid(), p.user_id, p.id, l.id, t.id, t.id, p.llm_provider_id,
     (p.place * 10000 + n)::text, 'An article about number ' || n, 'somebody', 'http://127.0.0.1:9/article/' || n || '/',
     repeat('A short text that a child wrote. ', 30), s.status,
     CASE WHEN n % 20 >= 3 THEN '[Dieser Kommentar stammt von einem KI-ChatBot.] What a fine text number ' || n END,

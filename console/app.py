@@ -97,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.metrics = metrics.Metrics()
+    app.state.last_look = health.LastLook()
     _include(app)
     description.describe(app)
     return app
@@ -121,7 +122,7 @@ def _include(app: FastAPI) -> None:
     app.include_router(health.probes, include_in_schema=False)
     app.include_router(metrics.router, include_in_schema=False)
     for page in PAGES:
-        app.include_router(page.router, dependencies=ours, include_in_schema=False)
+        app.include_router(page.router, dependencies=[*ours, Depends(csrf.no_program)], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 

@@ -11,6 +11,7 @@ from console.api import problems
 from console.api.problems import Problem
 from console.pages.rendering import is_htmx, render
 from console.security.errors import NotSignedIn
+from lib.database import will_pass
 
 log = structlog.get_logger()
 
@@ -67,7 +68,11 @@ class UnexpectedErrorsMiddleware:
         except Exception as error:  # the last place where one can be caught
             # The route, not the address: that may hold a one-time token.
             route = getattr(scope.get("route"), "path", None)
-            log.exception("console.unexpected_error", method=scope["method"], route=route)
+            where = {"method": scope["method"], "route": route}
+            if will_pass(error):
+                log.warning("console.database_away", **where, error=type(error).__name__)
+            else:
+                log.exception("console.unexpected_error", **where)
             if started:
                 raise
             await answer(Request(scope, receive), error)(scope, receive, send)

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import hashlib
 import signal
 import socket
@@ -17,6 +16,8 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments import definitions, tidying
 from deployments.in_process import InProcessWorker
+from lib import log
+from lib.garbage import spare_the_collector
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 
@@ -58,13 +59,6 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
             raise RuntimeError("the worker ended by itself")
     finally:
         await _end(worker, working)
-
-
-def spare_the_collector() -> None:
-    """What is loaded by now stays: looking through it again would hold up every flow for 0.3 s at a time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def _tell(ready_file: Path | None) -> None:
@@ -110,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m deployments.worker", description="Run the flows in this process.")
     parser.add_argument("--ready-file", type=Path, help="made when the worker begins to poll")
     ready_file: Path | None = parser.parse_args().ready_file
+    log.configure()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 

@@ -90,7 +90,12 @@ class Database:
 
     def __init__(self, url: str, pool_size: int = 5) -> None:
         self.engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_pre_ping=False
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=30,
+            pool_pre_ping=False,
+            hide_parameters=True,  # an error's words are logged and stored, and values may be secrets
         )
         self._committing = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._durations: deque[float] = deque(maxlen=self.KEEP)

@@ -123,10 +123,10 @@ async def settle(
 
 
 async def renew(session: AsyncSession, row: type[Leased], tokens: list[UUID], lease: float) -> set[UUID]:
-    """Prolong the leases that are still ours; return the tokens that are."""
+    """Prolong the leases that are still ours; return the tokens that are. One that has ended was anybody's since."""
     statement = (
         update(row)
-        .where(row.claim_token.in_(tokens))
+        .where(row.claim_token.in_(tokens), row.lease_expires_at >= func.now())
         .values(lease_expires_at=in_seconds(lease))
         .returning(row.claim_token)
     )

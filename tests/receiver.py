@@ -1,5 +1,7 @@
 """Somebody who wants to know: a webhook on a loopback port that checks what it gets as a stranger would."""
 
+import base64
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +40,10 @@ class Receiver:
         self.on_request()
         answer = self.answers.pop(0) if self.answers else 204
         return answer if isinstance(answer, tuple) else (answer, {})
+
+
+def new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class World:
                     "mymoment_login_id": parts.logins[0].id,
                     "llm_provider_id": process.llm_provider_id,
                     "prompt_template_id": template.id,
+                    "discovered_template_id": template.id,
                     "mymoment_article_id": str(article),
                     "article_title": f"Article {article}",
                     "article_url": f"{self.site}/article/{article}/",

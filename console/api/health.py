@@ -1,7 +1,9 @@
 """Health: in words for whoever is signed in; `/healthz` and `/health` for probes, without a word about the inside."""
 
+import asyncio
 import os
-from dataclasses import asdict
+import time
+from dataclasses import asdict, dataclass, field
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -13,6 +15,8 @@ from lib.monitoring.health import Health, examine
 
 router = APIRouter(tags=["health"])
 probes = APIRouter()
+
+KEPT_SECONDS = 5.0
 
 
 class CheckDocument(BaseModel):
@@ -28,6 +32,23 @@ class HealthDocument(BaseModel):
 
     ok: bool
     checks: list[CheckDocument]
+
+
+@dataclass
+class LastLook:
+    """What was found for the probe, which anybody may ask; kept for so long that asking costs nothing."""
+
+    _found: Health | None = None
+    _until: float = 0.0
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def health(self, request: Request) -> Health:
+        """At most `KEPT_SECONDS` old."""
+        async with self._looking:
+            if self._found is None or time.monotonic() >= self._until:
+                self._found = await _examined(request)
+                self._until = time.monotonic() + KEPT_SECONDS
+            return self._found
 
 
 async def _examined(request: Request) -> Health:
@@ -50,6 +71,7 @@ async def alive() -> Response:
 
 @probes.get("/health")
 async def well(request: Request) -> Response:
-    found = await _examined(request)
+    last: LastLook = request.app.state.last_look
+    found = await last.health(request)
     checks = [{"name": check.name, "ok": check.ok} for check in found.checks]
     return JSONResponse({"ok": found.ok, "checks": checks}, status_code=200 if found.ok else 503)

@@ -96,7 +96,7 @@ async def remove(request: Request, actor: Operator, process_id: UUID, if_match: 
 async def start(
     request: Request, actor: Operator, process_id: UUID, wanted: StartRequest | None = None, key: IdempotencyKey = None
 ) -> Response:
-    """Start it, from created or stopped. The answer 422 names everything that it lacks."""
+    """Start it, from created, stopped or failed. The answer 422 names everything that it lacks."""
     visit = visit_of(request, actor)
 
     async def do() -> Response:
@@ -110,7 +110,7 @@ async def start(
 async def stop(
     request: Request, actor: Operator, process_id: UUID, wanted: StopRequest | None = None, key: IdempotencyKey = None
 ) -> Response:
-    """Stop it; answered when nothing more can be posted for it. Stopping what does not run changes nothing."""
+    """Stop it; answered when nothing more can be posted for it. One that has ended holds what was approved since."""
     visit = visit_of(request, actor)
 
     async def do() -> Response:

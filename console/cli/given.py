@@ -3,10 +3,11 @@
 import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lib.errors import Invalid
+from lib.errors import Invalid, PressroomError
 
 MOST_BYTES = 1_000_000
 
@@ -24,6 +25,19 @@ def secret(what: str, variable: str, option: str, *, from_stdin: bool) -> Callab
         raise Invalid(f"No {what.lower()} was given; pipe it in with {option} or set {variable}")
 
     return ask
+
+
+@contextmanager
+def tested() -> Iterator[None]:
+    """What failed its test was not saved: say by which option it would be."""
+    from console.desk.given import NOT_SAVED  # noqa: PLC0415 - quick start
+
+    try:
+        yield
+    except PressroomError as error:
+        if not str(error).endswith(NOT_SAVED):
+            raise
+        raise type(error)(f"{error} (--no-test saves it untested)") from error
 
 
 def _from_stdin(what: str) -> str:

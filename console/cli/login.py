@@ -13,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Accounts on the site that is watch
 
 VARIABLE = "PRESSROOM_LOGIN_PASSWORD"
 BaseUrl = Annotated[str, typer.Option(help="The site, such as https://www.mymoment.ch.", show_default=False)]
-NewBaseUrl = Annotated[str | None, typer.Option(help="Another address of the site.", show_default=False)]
+NewBaseUrl = Annotated[
+    str | None, typer.Option(help="Another address of the site; takes username and password anew.", show_default=False)
+]
 Username = Annotated[str, typer.Option(help="The account's name on the site.", show_default=False)]
 NewUsername = Annotated[str | None, typer.Option(help="Another account.", show_default=False)]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
@@ -50,7 +52,8 @@ def add(
     from console.desk import logins  # noqa: PLC0415
 
     password = given.secret("Password", VARIABLE, "--password-stdin", from_stdin=password_stdin)
-    found = visiting(lambda visit: logins.add(visit, name, base_url, username, password, test=test))
+    with given.tested():
+        found = visiting(lambda visit: logins.add(visit, name, base_url, username, password, test=test))
     how = "the site accepts it" if test else "not tested"
     show(found, lambda: line(f"Added login “{found['name']}” on {found['base_url']}; {how}."), as_json=as_json)
 

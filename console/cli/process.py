@@ -1,6 +1,7 @@
 """`pressroom process`: what is watched, and whether it posts."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from console.cli.options import Name, name_callback, names_callback
 from console.cli.output import AsJson, cut, facts, line, note, show, span, table, when
 from console.record import Record
+from lib.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="What is watched, with which login, prompt and model, and how it goes.")
 
@@ -64,6 +66,14 @@ MaxMinutes = Annotated[
 ]
 
 
+_GIVES = {
+    "a login": "--login",
+    "a template": "--template",
+    "a provider": "--provider",
+    "a tab, since it posts": "--tab",
+}
+
+
 def _posting(found: Record) -> str:
     """In plain words, what happens with its comments."""
     if not found["posts"]:
@@ -76,9 +86,14 @@ def _posting(found: Record) -> str:
 def _say_ready(found: Record) -> None:
     line(_posting(found))
     if found["missing"]:
-        line("Before it can start it needs: " + "; ".join(found["missing"]) + ".")
+        line("Before it can start it needs: " + "; ".join(_with_options(found["missing"])) + ".")
     else:
         line(f"Start it with: pressroom process start {_quoted(found['name'])}")
+
+
+def _with_options(lacks: Sequence[str]) -> list[str]:
+    """What a process lacks, with the option that gives it."""
+    return [f"{each} ({_GIVES[each]})" if each in _GIVES else each for each in lacks]
 
 
 def _quoted(name: str) -> str:
@@ -241,7 +256,7 @@ def _say_status(found: Record) -> None:
         [
             ("Status", " ".join(filter(None, (found["status"], left, why)))),
             ("Error", found["error"]),
-            ("Needs", found["missing"]),
+            ("Needs", _with_options(found["missing"])),
             (
                 "In the pipeline",
                 ", ".join(f"{counts[each]} {each}" for each in ("discovered", "prepared", "generated")),
@@ -275,7 +290,11 @@ def start(
     from console.cli.visit import visiting  # noqa: PLC0415 - quick start
     from console.desk import processes  # noqa: PLC0415
 
-    found = visiting(lambda visit: processes.start(visit, name, check=check))
+    try:
+        found = visiting(lambda visit: processes.start(visit, name, check=check))
+    except Invalid as error:
+        said, needs, lacks = str(error).partition("it needs: ")
+        raise type(error)(said + needs + "; ".join(_with_options(lacks.split("; ")))) from error
 
     def human() -> None:
         line(f"Process “{name}” runs for {found['max_minutes']} min. {_posting(found)}")

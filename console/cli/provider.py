@@ -24,7 +24,9 @@ Preset = Annotated[
         show_default=False,
     ),
 ]
-NewBaseUrl = Annotated[str | None, typer.Option(help="Another endpoint.", show_default=False)]
+NewBaseUrl = Annotated[
+    str | None, typer.Option(help="Another endpoint; another server takes the key anew.", show_default=False)
+]
 Model = Annotated[str | None, typer.Option(help="The model's name there.", show_default=False)]
 NewModel = Annotated[str | None, typer.Option(help="Another model.", show_default=False)]
 KeyStdin = Annotated[bool, typer.Option("--key-stdin", help="Read the key from stdin.")]
@@ -118,7 +120,8 @@ def add(
         budget_tokens=budget_tokens,
         budget_money=presets.money(budget_money, "--budget-money"),
     )  # fmt: skip
-    found = visiting(lambda visit: providers.add(visit, name, wanted, key, test=test))
+    with given.tested():
+        found = visiting(lambda visit: providers.add(visit, name, wanted, key, test=test))
     how = "it answers" if test else "not tested"
     show(found, lambda: line(f"Added provider “{found['name']}”: {found['model']}; {how}."), as_json=as_json)
 

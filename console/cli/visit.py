@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from console.cli.edge import WHAT_TO_DO, database_trouble
 from console.desk.visit import Visit
+from lib import log
 from lib.database import Database
 from lib.errors import Invalid, PressroomError
 from lib.monitoring import fields
@@ -35,7 +34,7 @@ def connected_settings() -> Settings:
     """The settings, those of the running `pressroom up` of the data directory included."""
     from deployments.instance import connect_environment  # noqa: PLC0415 - the one way by which they are found
 
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    log.configure()
     read_settings.cache_clear()
     connect_environment(read_settings())
     read_settings.cache_clear()

@@ -10,7 +10,7 @@ from lib.monitoring import fields
 from lib.monitoring.store.scope import as_id
 
 # What follows the reason why a new login or provider does not work.
-NOT_SAVED = "; nothing was saved (--no-test saves it untested)"
+NOT_SAVED = "; nothing was saved"
 
 
 @contextmanager

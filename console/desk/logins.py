@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from console.desk import given, trail
 from console.desk.visit import Visit
 from console.record import Record
-from lib.errors import Conflict, PressroomError
+from lib.errors import Conflict, Invalid, PressroomError
 from lib.monitoring import fields, lifecycle
 from lib.monitoring.models import MyMomentLogin
 from lib.monitoring.mymoment import validate_base_url
@@ -85,7 +85,10 @@ async def show(visit: Visit, name: str) -> Record:
 
 
 async def change(visit: Visit, name: str, wanted: LoginChange, seen: str | None = None) -> Record:
-    """Raise Conflict while the account that would go is needed. What waited for the login is woken."""
+    """Raise Conflict while the account that would go is needed. What waited for the login is woken.
+
+    Raise Invalid for another address without the secrets: those that are there were not meant for it.
+    """
     vault = visit.desk().vault
     base_url = None if wanted.base_url is None else _base_url(wanted.base_url)
     username = None if wanted.username is None else _username(wanted.username)
@@ -97,6 +100,8 @@ async def change(visit: Visit, name: str, wanted: LoginChange, seen: str | None 
         given.as_seen(f"The login “{row.name}”", version(row), seen)
         if (base_url not in (None, row.base_url)) or username is not None:
             await catalog.free_account(session, row)
+        if base_url not in (None, row.base_url):
+            _need_anew(username, password)
         row.base_url = base_url or row.base_url
         if wanted.name is not None:
             row.name = given.new_name(wanted.name, "A login's name")
@@ -112,6 +117,13 @@ async def change(visit: Visit, name: str, wanted: LoginChange, seen: str | None 
         await trail.note(session, visit, "login.change", row.id, details)
         await session.refresh(row)
         return record(row)
+
+
+def _need_anew(username: str | None, password: str | None) -> None:
+    """Raise Invalid: whoever may change the address could have them sent to a site of their own."""
+    for given_anew, field in ((password, "password"), (username, "username")):
+        if given_anew is None:
+            raise Invalid("Another address takes username and password anew", field)
 
 
 async def remove(visit: Visit, name: str, seen: str | None = None) -> Record:

@@ -15,7 +15,7 @@ from console.record import Record
 from lib.errors import Invalid, NotFound
 from lib.monitoring import fields, lifecycle, presets
 from lib.monitoring.models import LLMProviderConfiguration, MonitoringProcess, MyMomentLogin, PromptTemplate
-from lib.monitoring.store import catalog, overview, processes, review
+from lib.monitoring.store import budgets, catalog, overview, processes, review
 from lib.monitoring.store.overview import ProcessState
 
 STATES = ("publiziert", "entwurf", "lehrpersonenkontrolle", "any")
@@ -114,12 +114,16 @@ async def _named_parts(session: AsyncSession, owner: UUID, wanted: ProcessChange
     return _Parts(tuple(dict.fromkeys(logins)), tuple(dict.fromkeys(templates)), provider, fallback)
 
 
-def _set_providers(row: MonitoringProcess, found: _Parts) -> None:
+async def _set_providers(session: AsyncSession, row: MonitoringProcess, found: _Parts) -> None:
     row.llm_provider_id = found.provider or row.llm_provider_id
     if found.fallback is not None:
         row.fallback_provider_id = found.fallback if isinstance(found.fallback, UUID) else None
     if row.fallback_provider_id is not None and row.fallback_provider_id == row.llm_provider_id:
         raise Invalid("The fallback must be another provider than the first one", "fallback")
+    if row.budget_money is not None:
+        ids = [id_ for id_ in (row.llm_provider_id, row.fallback_provider_id) if id_ is not None]
+        with session.no_autoflush:
+            presets.check_money(await budgets.priced(session, ids))
 
 
 async def add(visit: Visit, name: str, wanted: ProcessChange) -> Record:
@@ -127,7 +131,7 @@ async def add(visit: Visit, name: str, wanted: ProcessChange) -> Record:
     _apply(row, wanted)
     async with visit.database.session() as session:
         found = await _named_parts(session, visit.user_id, wanted)
-        _set_providers(row, found)
+        await _set_providers(session, row, found)
         await processes.add(session, row, found.logins, found.templates)
         await trail.note(session, visit, "process.add", row.id, {"name": row.name, "posts": not row.generate_only})
         return with_parts(row, await processes.parts(session, row))
@@ -142,7 +146,7 @@ async def change(visit: Visit, name: str, wanted: ProcessChange, version: str | 
         given.as_seen(f"The process “{row.name}”", before, version)
         found = await _named_parts(session, row.user_id, wanted)
         _apply(row, wanted)
-        _set_providers(row, found)
+        await _set_providers(session, row, found)
         details = {"name": there.name, "changed": trail.changes(row)}
         details |= {what: list(given_ones) for what in ("logins", "templates") if (given_ones := getattr(wanted, what))}
         await processes.replace_parts(session, row, found.logins or None, found.templates or None)
@@ -156,7 +160,12 @@ async def listed(visit: Visit) -> list[Record]:
         states = await overview.states(session, visit.sees)
         counts = await overview.counts(session, visit.sees)
     return [
-        record(state.row) | {"owner": state.owner, "comments": comment_counts(counts.get(state.row.id))}
+        record(state.row)
+        | {
+            "owner": state.owner,
+            "comments": comment_counts(counts.get(state.row.id)),
+            "posting_on": counts.get(state.row.id, overview.NOTHING).posting_on,
+        }
         for state in states
     ]
 
@@ -219,12 +228,16 @@ async def stop(visit: Visit, name: str, *, completed: bool) -> Record:
 
 
 async def stop_all(visit: Visit) -> Record:
-    """Stop every process that is seen, and return when nothing more can be posted for any."""
+    """Stop every process that is seen, and return when nothing more can be posted for any.
+
+    `stopped`: those that ran, or had ended and would still have posted what was approved since.
+    """
     async with visit.database.session() as session:
-        ended = await processes.end_all(session, visit.sees)
+        ended = [*await processes.end_all(session, visit.sees), *await processes.hold(session, visit.sees)]
         for row in ended:
             await trail.note(session, visit, "process.stop", row.id, {"name": row.name, "all": True})
-    await lifecycle.until_quiet(visit.desk_without_secrets(), ended)
+        every = await processes.listed(session, visit.sees)
+    await lifecycle.until_quiet(visit.desk_without_secrets(), every)
     return {"stopped": [row.name for row in ended]}
 
 

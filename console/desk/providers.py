@@ -2,9 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from urllib.parse import urlsplit
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from console.desk import given, trail
 from console.desk.visit import Visit
@@ -13,8 +16,8 @@ from lib.errors import Conflict, Invalid, PressroomError
 from lib.llm import Completion
 from lib.monitoring import fields, lifecycle, presets
 from lib.monitoring.models import LLMProviderConfiguration
-from lib.monitoring.presets import NO_KEY, Terms
-from lib.monitoring.store import catalog
+from lib.monitoring.presets import NO_KEY, Priced, Terms
+from lib.monitoring.store import budgets, catalog
 
 MOST_TOKENS = 100_000
 MOST_AT_ONCE = 500
@@ -117,6 +120,30 @@ def _apply(row: LLMProviderConfiguration, wanted: ProviderChange) -> None:
         presets.apply_terms(row, wanted.terms)
 
 
+def _priced(row: LLMProviderConfiguration) -> Priced:
+    return Priced(row.name, row.currency, (row.input_price, row.output_price) != (None, None))
+
+
+async def _keep_budgets(session: AsyncSession, row: LLMProviderConfiguration, was: Priced) -> None:
+    """Raise Invalid, naming the processes, where their budgets of money would count nothing, or two currencies."""
+    now = _priced(row)
+    if now == was:
+        return
+    with session.no_autoflush:
+        counting = await budgets.counting_on(session, row.id)
+    if counting and was.has_prices and not now.has_prices:
+        why = f"Without prices the budget of money of {_quoted(counting)} would never be used up; take that away first"
+        raise Invalid(why, "input_price")
+    mixed = [name for name, others in counting.items() if any(other.currency != now.currency for other in others)]
+    if mixed and now.currency != was.currency:
+        why = f"The budget of money of {_quoted(mixed)} would count two currencies; take that away first"
+        raise Invalid(why, "currency")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)
+
+
 def _complete(row: LLMProviderConfiguration) -> None:
     """Raise Invalid for a new one that neither a preset nor the person gave what it takes."""
     if not row.base_url:
@@ -176,7 +203,10 @@ async def show(visit: Visit, name: str) -> Record:
 
 
 async def change(visit: Visit, name: str, wanted: ProviderChange, seen: str | None = None) -> Record:
-    """What waited for the provider is woken. Raise Conflict when it is not as it was seen."""
+    """What waited for the provider is woken. Raise Conflict when it is not as it was seen.
+
+    Raise Invalid for another server without a key: the one that is there was not meant for it.
+    """
     vault = visit.desk().vault
     async with visit.database.session() as session:
         await catalog.by_name(session, LLMProviderConfiguration, visit.sees, name)
@@ -184,7 +214,12 @@ async def change(visit: Visit, name: str, wanted: ProviderChange, seen: str | No
     async with visit.database.session() as session:
         row = await catalog.locked(session, LLMProviderConfiguration, visit.sees, name)
         given.as_seen(f"The provider “{row.name}”", version(row), seen)
+        before = _origin(row.base_url)
+        was = _priced(row)
         _apply(row, wanted)
+        await _keep_budgets(session, row, was)
+        if key is None and _origin(row.base_url) != before and vault.decrypt(row.api_key_encrypted) != NO_KEY:
+            raise Invalid("Another server takes the key anew", "key")
         if key is not None:
             row.api_key_encrypted = vault.encrypt(key)
         row.down_until = row.down_reason = None
@@ -193,6 +228,12 @@ async def change(visit: Visit, name: str, wanted: ProviderChange, seen: str | No
         await catalog.wake_waiting(session, provider_id=row.id)
         await trail.note(session, visit, "provider.change", row.id, details)
         return record(row)
+
+
+def _origin(base_url: str) -> tuple[str, str | None, int | None]:
+    """Who is asked: a change of the path alone stays with the same server."""
+    parts = urlsplit(base_url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 async def remove(visit: Visit, name: str, seen: str | None = None) -> Record:

@@ -62,6 +62,8 @@ async def process_sheet(visit: Visit, process_id: UUID, asked: Asked | None) -> 
         "fallback": state.fallback,
         "comments": comment_counts(counts) | {"approved": counts.approved, "rejected": counts.rejected},
         "total": counts.total,
+        "posting_on": counts.posting_on,
+        "posts_in_work": counts.held.get("generated", 0),
         "stages": [stage_record(stage, row, counts) for stage in state.stages],
         "posted_per_hour": list(counts.posted_per_hour),
         "budgets": standings,

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
+from console.api.failures import Key
 from console.desk import choices, failures
 from console.desk.given import version_of
 from console.pages.language import language_of
@@ -60,7 +61,7 @@ async def changes(request: Request, actor: Viewer, process: str = "", seen: str 
 async def retry(
     request: Request,
     actor: Operator,
-    key: str,
+    key: Key,
     how: Annotated[How, Form()] = "all",
     number: Text = "",
     process: str = "",

@@ -146,8 +146,10 @@ async def live(request: Request, actor: Viewer, known: str = "") -> Response:
 
 @router.get("/stop-everything")
 async def ask_to_stop(request: Request, actor: Operator) -> Response:
-    running = [each for each in await processes.listed(visit_of(request, actor)) if each["status"] == "running"]
-    return render(request, "stop_everything.html", running=running)
+    listed = await processes.listed(visit_of(request, actor))
+    running = [each for each in listed if each["status"] == "running"]
+    posting_on = [each for each in listed if each["posting_on"]]
+    return render(request, "stop_everything.html", running=running, posting_on=posting_on)
 
 
 @router.post("/stop-everything")
@@ -159,7 +161,7 @@ async def stop_everything(request: Request, actor: Operator) -> Response:
     except Transient as error:
         return redirect(request, "/", spoken.sentence(error), "warning")
     if not done:
-        return redirect(request, "/", spoken.gettext("Nothing was running."))
+        return redirect(request, "/", spoken.gettext("Nothing was running, and nothing more is posted."))
     words = spoken.ngettext(
         "%(num)s process is stopped. Nothing more is posted.",
         "%(num)s processes are stopped. Nothing more is posted.",

@@ -1,6 +1,5 @@
 """One process: how it goes, its start and stop, its comments, its end."""
 
-import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from console.security.actor import Actor, Operator, Viewer, visit_of
 from lib.errors import Conflict, Invalid, PressroomError
 from lib.monitoring.stages import CommentStatus, Stage
 from lib.monitoring.store.choosing import ApprovalFilter
+from lib.monitoring.store.processes import STARTABLE
 
 router = APIRouter(prefix="/processes")
 
@@ -34,8 +34,6 @@ FILTERS: dict[str, tuple[CommentStatus | None, ApprovalFilter | None]] = {
     "posted": ("posted", None),
     "failed": ("failed", None),
 }
-# What `pressroom` calls it on the command line says nothing on a page.
-_OPTION = re.compile(r" \(--[a-z-]+\)")
 
 
 def asked(show: str, process_id: UUID | None, after: UUID | None) -> Asked:
@@ -47,7 +45,7 @@ def asked(show: str, process_id: UUID | None, after: UUID | None) -> Asked:
 
 
 def lacking(spoken: Language, missing: list[str]) -> list[str]:
-    return [spoken.sentence(_OPTION.sub("", each)) for each in missing]
+    return [spoken.sentence(each) for each in missing]
 
 
 def _how(spoken: Language, found: Record) -> dict[str, Any]:
@@ -58,13 +56,19 @@ def _how(spoken: Language, found: Record) -> dict[str, Any]:
     seen = [found[name] for name in shown]
     seen += [stage[name] for stage in found["stages"] for name in moving]
     minutes = minutes_left(found)
+    posting_on = found["status"] != "running" and bool(found["posting_on"] or found["posts_in_work"])
     return {
         "process": found,
         "stages": list(zip(found["stages"], bars, strict=True)),
         "minutes_left": minutes,
         "missing": lacking(spoken, found["missing"]),
+        "can_start": found["status"] in STARTABLE,
+        "posting_on": posting_on,
         "run_page": prefect.page_of,
-        "seen": {"mark": version_of(bars, minutes, *seen), "status": found["status"]},
+        "seen": {
+            "mark": version_of(bars, minutes, posting_on, *seen),
+            "status": "posting on" if posting_on else found["status"],
+        },
     }
 
 

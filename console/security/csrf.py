@@ -55,6 +55,12 @@ async def checked(request: Request) -> None:
         raise Forbidden("The form is of a session that has ended, or lacks its token; load the page again")
 
 
+async def no_program(request: Request) -> None:
+    """Raise Forbidden for an API token. Every page is included with this: a token may do what the API offers."""
+    if bearer_of(request) is not None:
+        raise Forbidden("API tokens are for /api/v1; a page takes a session in a browser")
+
+
 def _from_here(request: Request) -> bool:
     """As far as the browser says: an old one says nothing."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):

@@ -3,7 +3,11 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lib.alerts import relay
+
 MOST_BYTES = 1_000_000
+# Read before it is known who asks.
+_LESS = {relay.PATH: relay.MAX_BODY}
 
 
 class BodyLimitMiddleware:
@@ -16,14 +20,14 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        read = 0
+        read, most = 0, _LESS.get(scope["path"], MOST_BYTES)
 
         async def receive_some() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > MOST_BYTES:
-                raise HTTPException(413, f"A request may have {MOST_BYTES:,} bytes at most")
+            if read > most:
+                raise HTTPException(413, f"A request may have {most:,} bytes at most")
             return message
 
         await self._app(scope, receive_some, send)

@@ -1,7 +1,6 @@
 """What an alert is about, and what may be reported to us from outside."""
 
 from typing import Annotated, Any, Literal, get_args
-from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -72,4 +71,3 @@ class Report(_Strict):
 
     cause: Cause
     hold: float = Field(0, ge=0, le=LONGEST_HOLD)
-    event_id: UUID | None = None

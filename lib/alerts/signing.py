@@ -4,17 +4,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
 from collections.abc import Sequence
 
 from lib.errors import Invalid
 
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64  # bytes, as the standard recommends
-
-
-def new_secret() -> str:
-    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def read_secrets(text: str) -> tuple[bytes, ...]:

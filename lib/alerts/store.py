@@ -200,7 +200,9 @@ async def release(session: AsyncSession, deliveries: Sequence[Delivery]) -> None
 
 async def give_up_old(session: AsyncSession) -> int:
     """What waited too long is dead; return how many."""
-    old = and_(Alert.status == "pending", Alert.created_at < func.now() - TOO_OLD, work.unheld(Alert))
+    # A person may have sent for it anew, however old it is.
+    waits_since = func.greatest(Alert.created_at, Alert.next_attempt_at)
+    old = and_(Alert.status == "pending", waits_since < func.now() - TOO_OLD, work.unheld(Alert))
     reason = func.coalesce(Alert.error_message, "nobody sent it within two days")
     return _count(await session.execute(update(Alert).where(old).values(status="dead", error_message=reason)))
 
@@ -264,5 +266,11 @@ async def read(session: AsyncSession, alert_id: UUID) -> tuple[Alert, Sequence[A
 async def send_again(session: AsyncSession, alert_id: UUID) -> bool:
     """Put a dead or merely recorded alert in the queue, with a clean record; False if it was neither."""
     here = and_(Alert.id == alert_id, Alert.status.in_(("dead", "recorded")))
-    values = {"status": "pending", "attempts": 0, "retry_count": 0, "next_attempt_at": None, "error_message": None}
+    values = {
+        "status": "pending",
+        "attempts": 0,
+        "retry_count": 0,
+        "next_attempt_at": func.now(),
+        "error_message": None,
+    }
     return _count(await session.execute(update(Alert).where(here).values(**values))) > 0

@@ -44,6 +44,8 @@ class Call:
         used, verdict = self.completion, self.verdict
         rejected = isinstance(self.error, guard.Rejected)
         findings = verdict.findings if verdict else ()
+        # What is refused is asked again without limit: each time would keep the same article anew.
+        asked = None if self.is_trouble and used is None else self.prompt
         return KeptAnswer(
             provider_id=self.provider.id,
             provider_name=self.provider.name,
@@ -51,8 +53,8 @@ class Call:
             outcome="accepted" if self.error is None else "rejected" if rejected else "error",
             error=None if self.error is None else storable(str(self.error), ERROR_CHARS),
             model_name=used.model if used else None,
-            prompt_system=storable(self.prompt.system, PROMPT_CHARS),
-            prompt_user=storable(self.prompt.user, PROMPT_CHARS),
+            prompt_system=storable(asked.system, PROMPT_CHARS) if asked else None,
+            prompt_user=storable(asked.user, PROMPT_CHARS) if asked else None,
             answer=storable(used.text, ANSWER_CHARS) if used else None,
             finish_reason=used.finish_reason if used else None,
             findings=tuple({"rule": each.rule, "detail": storable(each.detail, DETAIL_CHARS)} for each in findings),

@@ -194,11 +194,14 @@ async def _take(comparison_id: UUID, provider: Provider) -> AnswerToGet | Wait |
         for each in standings:
             if each.state == "used_up":
                 raise Refused(budgets.in_words(each))
-        if any(each.is_taken and each.reserved for each in standings):
-            return Wait(0.2)
-        return await comparisons.claim(
-            session, comparison_id, provider.id, provider.limit, work.new_id(), have.item_lease
-        )
+        taken: AnswerToGet | Wait | None = Wait(0.2)
+        if not any(each.is_taken and each.reserved for each in standings):
+            taken = await comparisons.claim(
+                session, comparison_id, provider.id, provider.limit, work.new_id(), have.item_lease
+            )
+        if isinstance(taken, Wait):
+            await comparisons.note_waiting(session, comparison_id)
+        return taken
 
 
 async def answer(item: AnswerToGet) -> str | None:
@@ -227,14 +230,13 @@ async def _settle(item: AnswerToGet, call: Call) -> None:
     kept = call.kept()
     async with tools.database.session() as session:
         if call.verdict is not None:
-            ours = await comparisons.settle_answered(
-                session, item, kept, calls.storable(call.verdict.comment, calls.ANSWER_CHARS)
-            )
+            comment = calls.storable(call.verdict.comment, calls.ANSWER_CHARS)
+            await comparisons.settle_answered(session, item, kept, comment)
         else:
             error = call.error or Transient("No answer")
-            ours = await comparisons.settle_failed(session, item, kept, error, tools.policy)
-        if ours:
-            await budgets.spend(session, tools.settings.budget_timezone, NO_PROCESS, kept)
+            await comparisons.settle_failed(session, item, kept, error, tools.policy)
+        # The call was made and is billed, also when the answer is not ours any more.
+        await budgets.spend(session, tools.settings.budget_timezone, NO_PROCESS, kept)
 
 
 async def _release(item: AnswerToGet, error: str | None = None) -> None:

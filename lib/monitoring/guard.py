@@ -41,14 +41,6 @@ class Rejected(Transient):
         self.findings = findings
 
 
-def accept(answer: str, finish_reason: str, prompt: Prompt, *, minimum: int = 50, maximum: int = 5000) -> str:
-    """The comment to post, with its disclosure. Raises Rejected."""
-    verdict = examine(answer, finish_reason, prompt, minimum=minimum, maximum=maximum)
-    if verdict.findings:
-        raise Rejected(verdict.findings)
-    return verdict.comment
-
-
 def examine(answer: str, finish_reason: str, prompt: Prompt, *, minimum: int = 50, maximum: int = 5000) -> Verdict:
     """What an answer becomes, with its disclosure, and what speaks against it.
 

@@ -94,6 +94,7 @@ class KeptAnswer:
     """What one call of a model gave, as it is kept: texts bounded and without what a database cannot hold.
 
     `cost`: in `currency`, None where the provider has no prices. `findings`: the guard's, each with rule and detail.
+    The prompts are None where the provider's trouble left no answer.
     """
 
     provider_id: UUID
@@ -102,8 +103,8 @@ class KeptAnswer:
     outcome: Literal["accepted", "rejected", "error"]
     error: str | None
     model_name: str | None
-    prompt_system: str
-    prompt_user: str
+    prompt_system: str | None
+    prompt_user: str | None
     answer: str | None
     finish_reason: str | None
     findings: tuple[dict[str, str], ...]

@@ -44,24 +44,24 @@ def missing(process: MonitoringProcess, parts: ProcessParts) -> list[str]:
     """What the process lacks before it can start; empty when it lacks nothing."""
     lacks = []
     if not parts.logins:
-        lacks.append("a login (--login)")
+        lacks.append("a login")
     lacks += [f"login “{login.name}” is switched off" for login in parts.logins if not login.is_active]
     if not parts.templates:
-        lacks.append("a template (--template)")
+        lacks.append("a template")
     lacks += [f"template “{template.name}” is switched off" for template in parts.templates if not template.is_active]
     if parts.provider is None:
-        lacks.append("a provider (--provider)")
+        lacks.append("a provider")
     elif not parts.provider.is_active:
         lacks.append(f"provider “{parts.provider.name}” is switched off")
     if not process.generate_only and not process.tab_filter:
-        lacks.append("a tab (--tab), since it posts")
+        lacks.append("a tab, since it posts")
     return lacks
 
 
 async def start(
     desk: Desk, reference: str, *, check_credentials: bool = False, also: Also = _nothing_else
 ) -> MonitoringProcess:
-    """Start it from created or stopped.
+    """Start it from created, stopped or failed.
 
     Raises Invalid that names everything missing or not working, Conflict when its state or the limit forbids it.
     """
@@ -77,10 +77,9 @@ async def start(
     if running >= desk.settings.max_processes and process.status != "running":
         raise Conflict(f"{running} processes are running, which is the limit (PRESSROOM_MAX_PROCESSES)")
     async with desk.database.session() as session:
-        if not await processes.start(session, process.id):
-            raise Conflict(
-                f"The process “{process.name}” is {process.status}; only one that is created or stopped can start"
-            )
+        if not await processes.start(session, process.id, tried=check_credentials):
+            rule = "only one that is created, stopped or failed can start"
+            raise Conflict(f"The process “{process.name}” is {process.status}; {rule}")
         await also(session, process)
         return await processes.by_name(session, desk.sees, str(process.id))
 
@@ -128,14 +127,15 @@ async def test_provider(desk: Desk, provider: LLMProviderConfiguration) -> Compl
 
 
 async def stop(desk: Desk, reference: str, *, completed: bool = False, also: Also = _nothing_else) -> MonitoringProcess:
-    """End it, and return when nothing more can be posted for it. Stopping what does not run is no error.
+    """End it, and return when nothing more can be posted for it. One that has ended holds what was approved since.
 
-    `also` is called when it did run. Raises Transient when a worker still holds a post after that post's lease should
-    have ended.
+    `also` is called when it ran, or had anything to post. Raises Transient when a worker still holds a post after that
+    post's lease should have ended.
     """
     async with desk.database.session() as session:
         process = await processes.by_name(session, desk.sees, reference)
-        if await processes.end(session, process.id, "completed" if completed else "stopped", "user"):
+        ended = await processes.end(session, process.id, "completed" if completed else "stopped", "user")
+        if ended or await processes.hold(session, desk.sees, process.id):
             await also(session, process)
     await until_quiet(desk, [process])
     async with desk.database.session() as session:

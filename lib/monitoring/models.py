@@ -174,6 +174,8 @@ class MonitoringProcess(Identified, Base):
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     stopped_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # The last stop, which may come after the end: it holds every approval given before.
+    held_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     stop_reason: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     articles_discovered: Mapped[int] = mapped_column(Integer, server_default="0")
@@ -244,11 +246,11 @@ class StageTick(Base):
 
 
 class AIComment(Identified, Claimable, Base):
-    """One comment on one article by one login with one template: discovered, prepared, generated, posted."""
+    """One comment on one article by one login, once a template: discovered, prepared, generated, posted."""
 
     __tablename__ = "ai_comments"
     __table_args__ = (
-        UniqueConstraint("mymoment_article_id", "mymoment_login_id", "prompt_template_id", name="one_comment_each"),
+        UniqueConstraint("mymoment_article_id", "mymoment_login_id", "discovered_template_id", name="one_comment_each"),
         UniqueConstraint("mymoment_login_id", "mymoment_comment_id", name="one_record_a_site_comment"),
         CheckConstraint(one_of("status", CommentStatus), name="comment_status"),
         CheckConstraint(one_of("approval", Approval), name="comment_approval"),
@@ -302,7 +304,9 @@ class AIComment(Identified, Claimable, Base):
     llm_provider_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("llm_provider_configurations.id", ondelete="RESTRICT"), index=True
     )
+    # What it is written with; a person may choose another one, which leaves the place of the first one taken.
     prompt_template_id: Mapped[UUID] = mapped_column(ForeignKey("prompt_templates.id", ondelete="RESTRICT"), index=True)
+    discovered_template_id: Mapped[UUID] = mapped_column(ForeignKey("prompt_templates.id", ondelete="RESTRICT"))
 
     mymoment_article_id: Mapped[str] = mapped_column(String(40))
     article_title: Mapped[str] = mapped_column(Text)

@@ -155,7 +155,7 @@ class MyMoment:
     async def log_in(self, username: str, password: str) -> None:
         """Begin a session. Raises Refused when the site does not accept username and password."""
         self._client.cookies.clear()
-        what = f"{self._site}: log-in of '{username}'"
+        what = f"{self._site}: log-in"
         form = await self._read(LOGIN, what)
         token = pages.read_csrf(_text(form))
         if token is None:
@@ -173,7 +173,7 @@ class MyMoment:
         except SessionExpired:
             home = ""
         if not pages.is_logged_in(home):
-            raise Refused(f"{self._site} does not accept username '{username}' with its password")
+            raise Refused(f"{self._site} does not accept this login's username and password")
 
     async def index(self, tab: str, category: str | None = None, task: str | None = None) -> Index:
         """The articles of a tab. Raises Permanent for a tab that is not there."""

@@ -80,7 +80,8 @@ async def _post(site: MyMoment, item: CommentToPost) -> str:
     except OutcomeUnknown as error:
         unanswered = error
     except Transient:
-        await _take_intent_back(item)  # it certainly did not arrive
+        if not item.sent:  # this one certainly did not arrive; of an earlier one nobody knows
+            await _take_intent_back(item)
         raise
     return await _read_back(site, item, unanswered, accepted=accepted, alike=alike)
 
@@ -92,10 +93,8 @@ async def _read_back(
     try:
         page = await site.article(item.article_id)
     except PressroomError as error:
-        if unanswered is None:
-            raise
         # Not a new log-in nor an early retry: what is on its way needs all of its time to arrive.
-        raise OutcomeUnknown(f"{unanswered}; reading back failed: {error}") from error
+        raise OutcomeUnknown(f"{unanswered or 'Sent'}; reading back failed: {error}") from error
     there = find_own(page.comments, item.text, item.known_ids, without_id=False)
     if there is not None and there.id:
         return there.id

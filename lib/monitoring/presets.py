@@ -1,5 +1,6 @@
 """Services whose models speak OpenAI's protocol, and what each wants: so that a name and a key are enough."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -110,6 +111,26 @@ def apply_terms(row: LLMProviderConfiguration, terms: Terms) -> None:
     if row.budget_money is not None and row.input_price is None and row.output_price is None:
         why = f"Provider “{row.name}” has no prices, so a budget of money would never be used up"
         raise Invalid(why, "budget_money")
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A provider as far as a process's budget of money counts on it."""
+
+    name: str
+    currency: str
+    has_prices: bool
+
+
+def check_money(providers: Sequence[Priced]) -> None:
+    """Raise Invalid where a process's budget of money could not be counted over these, its providers."""
+    for each in providers:
+        if not each.has_prices:
+            why = f"Provider “{each.name}” has no prices, so a budget of money would never be used up"
+            raise Invalid(why, "budget_money")
+    if len({each.currency for each in providers}) > 1:
+        listed = ", ".join(f"“{each.name}” in {each.currency}" for each in providers)
+        raise Invalid(f"A budget of money is in one currency, but the providers' prices are: {listed}", "budget_money")
 
 
 def apply_budget(row: Any, tokens: int | None, money: Decimal | None) -> None:

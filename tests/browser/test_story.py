@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from lib.monitoring.guard import PREFIX
@@ -23,7 +24,6 @@ def saved(page: Page) -> None:
 
 def test_an_administrator_comes_by_the_link(admin: Page) -> None:
     expect(admin.get_by_role("heading", name="Overview")).to_be_visible()
-    picture(admin, "overview")
 
 
 def test_the_link_works_once(admin: Page, up: Up) -> None:
@@ -166,8 +166,65 @@ def test_a_comment_is_rejected_by_keyboard(admin: Page) -> None:
     expect(admin.locator("main")).to_contain_text("rejected")
 
 
+PAGES = (
+    "/",
+    "/processes/new",
+    "/review",
+    "/comments",
+    "/failures",
+    "/logins",
+    "/logins/new",
+    "/providers",
+    "/providers/new",
+    "/templates",
+    "/templates/new",
+    "/compare",
+    "/people",
+    "/account",
+    "/audit",
+    "/alerts",
+    "/docs",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_read_aloud_well_and_fits_a_telephone(admin: Page, path: str) -> None:
+    admin.goto(path)
+    judged(admin)
+    admin.set_viewport_size({"width": 360, "height": 740})
+    try:
+        assert admin.evaluate("document.documentElement.scrollWidth") <= 360
+        judged(admin)
+    finally:
+        admin.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.parametrize("kind", ["processes", "comments", "review"])
+def test_the_page_of_one_thing_too(admin: Page, kind: str) -> None:
+    admin.goto({"processes": "/", "comments": "/comments", "review": "/review?approval=rejected"}[kind])
+    links = admin.locator(f"main a[href^='/{kind}/']").all()
+    addresses = [link.get_attribute("href") or "" for link in links]
+    one = next((each for each in addresses if re.search(r"/[0-9a-f-]{36}", each)), None)
+    assert one is not None, addresses
+    test_a_page_is_read_aloud_well_and_fits_a_telephone(admin, one)
+
+
+def judged(page: Page) -> None:
+    """Axe finds nothing that is serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == [], [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious]
+
+
+def test_a_german_browser_is_answered_in_german(admin: Page) -> None:
+    answer = admin.context.request.get("/failures", headers={"Accept-Language": "de-CH,de;q=0.9"})
+    assert "Fehler" in answer.text()
+    assert 'lang="de"' in answer.text()
+
+
 def test_everything_is_stopped_at_once(admin: Page) -> None:
     admin.goto("/")
+    picture(admin, "overview")
     admin.get_by_role("link", name="Stop everything").click()
     admin.get_by_role("button", name="Stop everything now").click()
     saved(admin)

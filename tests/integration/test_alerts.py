@@ -15,12 +15,12 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, text, update
 
 from lib import work
-from lib.alerts import delivery, signing, store
+from lib.alerts import delivery, store
 from lib.alerts.causes import Cause
 from lib.alerts.models import Alert, AlertAttempt
 from lib.database import Database
 from lib.settings import Settings
-from tests.receiver import Receiver, receiving
+from tests.receiver import Receiver, new_secret, receiving
 
 ROOT = Path(__file__).parents[2]
 FAILED = Cause(kind="flow_run.failed", subject="discover_articles", title="It failed", details={"message": "why"})
@@ -41,7 +41,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with receiving(signing.new_secret()) as running:
+    with receiving(new_secret()) as running:
         yield running
 
 
@@ -344,10 +344,24 @@ async def test_without_an_address_alerts_are_recorded_and_nothing_is_sent(
 
 async def test_what_nobody_could_be_told_for_two_days_is_dead(told: Settings, database: Database) -> None:
     await report(database, FAILED)
-    await set_alerts(database, created_at=func.now() - text("interval '3 days'"))
+    long_ago = func.now() - text("interval '3 days'")
+    await set_alerts(database, created_at=long_ago, next_attempt_at=long_ago)
     await delivery.deliver(told, database)
     (alert,) = await all_alerts(database)
     assert (alert.status, alert.error_message) == ("dead", "nobody sent it within two days")
+
+
+async def test_what_a_person_sends_again_goes_out_however_old_it_is(
+    told: Settings, database: Database, receiver: Receiver
+) -> None:
+    alert_id = await report(database, FAILED)
+    long_ago = func.now() - text("interval '3 days'")
+    await set_alerts(database, created_at=long_ago, status="dead", error_message="nobody sent it within two days")
+    async with database.session() as session:
+        assert await store.send_again(session, alert_id)
+    assert (await delivery.deliver(told, database)).sent == 1
+    assert receiver.ids == [str(alert_id)]
+    assert [alert.status for alert in await all_alerts(database)] == ["delivered"]
 
 
 async def test_what_was_over_long_ago_is_forgotten_with_its_attempts(told: Settings, database: Database) -> None:

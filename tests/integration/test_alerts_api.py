@@ -9,13 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from console.app import create_app
-from lib.alerts import delivery, relay, signing, store
+from lib.alerts import delivery, relay, store
 from lib.database import Database
 from lib.people import tokens
 from lib.people.models import Account
 from lib.people.store import tokens as token_store
 from lib.settings import Settings
-from tests.receiver import receiving
+from tests.receiver import new_secret, receiving
 from tests.world import World
 
 REPORT = {"cause": {"kind": "login.refused", "subject": "one", "title": "The login “bot” stopped working"}}
@@ -26,7 +26,7 @@ def set_up(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "alert_webhook_url": SecretStr("http://127.0.0.1:9/hook?key=hidden"),
-            "alert_webhook_secret": SecretStr(signing.new_secret()),
+            "alert_webhook_secret": SecretStr(new_secret()),
             "alert_allow_private": True,
         }
     )
@@ -136,7 +136,7 @@ async def test_pages_of_alerts_follow_each_other(world: World, set_up: Settings)
 
 
 async def test_a_webhook_that_is_gone_is_shown_by_its_host_and_resumed(world: World, set_up: Settings) -> None:
-    with receiving(signing.new_secret()) as receiver:
+    with receiving(new_secret()) as receiver:
         receiver.answers = [410]
         gone = set_up.model_copy(
             update={

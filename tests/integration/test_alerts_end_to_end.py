@@ -17,12 +17,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from deployments import automations, instance
-from lib.alerts import signing
 from lib.database import Database
 from lib.settings import Settings
 from tasks.alerts import AT_ONCE
 from tests.integration.test_up import finished, run_of
-from tests.receiver import Receiver, receiving
+from tests.receiver import Receiver, new_secret, receiving
 from tests.up import Up
 
 PATIENCE = 90.0
@@ -47,7 +46,7 @@ class AlertingUp(Up):
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    with receiving(signing.new_secret()) as running:
+    with receiving(new_secret()) as running:
         yield running
 
 

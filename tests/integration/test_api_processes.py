@@ -16,7 +16,7 @@ NOBODY = UUID(int=1)
 
 async def make(operator: Program, things: World, **more: Any) -> Any:
     await things.login("bot")
-    await things.provider("model")
+    await things.provider("model", input_price=1)
     await things.template("friendly")
     wanted = {"name": "watch", "logins": ["bot"], "templates": ["friendly"], "provider": "model", "tab": "102"}
     return await operator.ok("POST", NOUN, wanted | more)
@@ -40,7 +40,7 @@ async def test_what_is_made_says_where_it_is(operator: Program) -> None:
     response = await operator("POST", NOUN, json={"name": "bare"})
     assert response.status_code == 201
     assert response.headers["Location"] == f"/api/v1{NOUN}/{response.json()['id']}"
-    assert response.json()["missing"] == ["a login (--login)", "a template (--template)", "a provider (--provider)"]
+    assert response.json()["missing"] == ["a login", "a template", "a provider"]
 
 
 async def test_a_change_takes_the_version_that_was_seen(operator: Program, things: World) -> None:

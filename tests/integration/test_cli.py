@@ -180,7 +180,8 @@ async def test_without_a_prefect_server_a_run_says_what_to_start(cli: Cli) -> No
 async def test_a_wrong_password_is_named_and_nothing_is_saved(cli: Cli, playground: Running) -> None:
     account = ("--base-url", playground.url, "--username", "ki-bot", "--password-stdin")
     said = await cli.fails(1, "login", "add", "bot", *account, stdin=WRONG)
-    assert "does not accept username 'ki-bot'" in said
+    assert "does not accept this login's username and password; nothing was saved (--no-test saves it untested)" in said
+    assert "ki-bot" not in said
     assert (await cli.ok("login", "list", "--json")).document == {"logins": []}
     await cli.ok("login", "add", "bot", *account, "--no-test", stdin=WRONG)
     await cli.fails(1, "login", "test", "bot")
@@ -196,7 +197,17 @@ async def test_a_dead_model_and_a_wrong_key_are_named_and_nothing_is_saved(cli: 
     assert (await cli.ok("provider", "list", "--json")).document == {"providers": []}
     await cli.ok("provider", "add", "model", *dead, "--no-test", stdin=KEY)
     await cli.fails(1, "provider", "test", "model")
-    await cli.ok("provider", "set", "model", "--base-url", f"{playground.url}/llm/v1", "--model", LLM_MODEL)
+    await cli.ok(
+        "provider",
+        "set",
+        "model",
+        "--base-url",
+        f"{playground.url}/llm/v1",
+        "--model",
+        LLM_MODEL,
+        "--key-stdin",
+        stdin=KEY,
+    )
     await cli.ok("provider", "test", "model")
 
 
@@ -329,8 +340,8 @@ async def test_posting_is_a_deliberate_choice_said_in_plain_words(
     said = (await cli.ok("process", "add", "public", *parts, "--tab", "102", "--post")).out
     assert f"POSTS PUBLICLY on {playground.url}" in said
     tabless = (await cli.ok("process", "add", "tabless", *parts, "--post")).out
-    assert "it needs: a tab" in tabless
-    assert "a tab" in await cli.fails(2, "process", "start", "tabless")
+    assert "it needs: a tab, since it posts (--tab)" in tabless
+    assert "a tab, since it posts (--tab)" in await cli.fails(2, "process", "start", "tabless")
     listed = (await cli.ok("process", "list")).out
     assert "on approval" in listed
     assert "publicly" in listed
@@ -356,7 +367,7 @@ async def test_a_start_with_check_names_what_does_not_work(cli: Cli, world: Worl
     provider = await world.provider("dead", base_url=f"{NOBODY}/v1")
     await world.process(logins=[login], provider=provider, start=False)
     said = await cli.fails(2, "process", "start", "watch", "--check")
-    assert "does not accept username 'ki-bot'" in said
+    assert "does not accept this login's username and password" in said
     assert "dead" in said
     assert (await cli.ok("process", "show", "watch", "--json")).document["status"] == "created"
 

@@ -15,6 +15,7 @@ from lib.errors import Invalid, NotFound
 from lib.monitoring import comparison
 from lib.monitoring.comparison import Compared, Wanted
 from lib.monitoring.items import Wait
+from lib.monitoring.runtime import opened
 from lib.monitoring.store import claims, comparisons
 from playground.serve import Running
 from tests.world import World
@@ -106,6 +107,69 @@ async def test_a_run_goes_on_where_a_killed_one_ended(world: World) -> None:
         assert await comparisons.abandoned(session) == [comparison_id]
     assert (await compare_templates(comparison_id)).asked == 6
     assert (await read(world, comparison_id)).line.status == "done"
+
+
+async def test_a_cancelled_run_is_gone_on_with_and_a_waiting_one_is_left_alone(world: World) -> None:
+    comparison_id = await made(world)
+    async with world.database.session() as session:
+        provider_id = await comparisons.begin(session, comparison_id)
+        assert provider_id
+        taken = await comparisons.claim(session, comparison_id, provider_id, 5, work.new_id(), 60)
+    assert isinstance(taken, comparisons.AnswerToGet)
+    async with world.database.session() as session:
+        await comparisons.release(session, taken)
+    async with world.database.session() as session:
+        assert await comparisons.abandoned(session) == []
+    await change(world, "UPDATE comparisons SET updated_at = now() - interval '3 minutes'")
+    async with world.database.session() as session:
+        assert await comparisons.abandoned(session) == [], "an answer was touched a moment ago"
+    await change(world, "UPDATE comparison_answers SET updated_at = now() - interval '3 minutes'")
+    async with world.database.session() as session:
+        assert await comparisons.abandoned(session) == [comparison_id]
+        await comparisons.note_waiting(session, comparison_id)
+    async with world.database.session() as session:
+        assert await comparisons.abandoned(session) == [], "a run of it waits"
+
+
+async def test_a_run_that_waits_for_the_provider_says_that_it_lives(world: World) -> None:
+    comparison_id = await made(world, max_concurrency=1)
+    async with world.database.session() as session:
+        provider_id = await comparisons.begin(session, comparison_id)
+    assert provider_id
+    process_id = await world.process("busy", provider=provider_id)
+    await world.comments(process_id, 1, "prepared", article_content=TEXT)
+    async with world.database.session() as session:
+        assert await claims.claim_generation(session, process_id, provider_id, 1, work.new_id(), 60)
+    waiting = asyncio.create_task(compare_templates(comparison_id))
+    await asyncio.sleep(2)
+    await change(world, "UPDATE comparisons SET updated_at = now() - interval '3 minutes'")
+    async with asyncio.timeout(20):
+        while not await fresh(world):
+            await asyncio.sleep(0.1)
+    await change(world, "UPDATE ai_comments SET claim_token = NULL, lease_expires_at = NULL")
+    assert (await waiting).asked == 6
+
+
+async def fresh(world: World) -> bool:
+    async with world.database.session() as session:
+        return bool(await session.scalar(text("SELECT updated_at > now() - interval '1 minute' FROM comparisons")))
+
+
+async def test_an_answer_that_is_not_ours_any_more_is_paid_for_all_the_same(world: World) -> None:
+    comparison_id = await made(world, 1, input_price=Decimal(1), output_price=Decimal(2))
+    async with opened():
+        async with world.database.session() as session:
+            provider_id = await comparisons.begin(session, comparison_id)
+            assert provider_id
+            taken = await comparisons.claim(session, comparison_id, provider_id, 5, work.new_id(), 60)
+        assert isinstance(taken, comparisons.AnswerToGet)
+        await change(world, "UPDATE comparison_answers SET claim_token = NULL, lease_expires_at = NULL")
+        await comparison.answer(taken)
+    assert (await read(world, comparison_id)).line.left == 2
+    async with world.database.session() as session:
+        [(calls, cost)] = await session.execute(text("SELECT calls, cost FROM llm_usage"))
+    assert calls == 1
+    assert cost > 0
 
 
 async def test_a_refusal_or_a_used_up_budget_stops_it_and_the_rest_waits(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -21,7 +22,8 @@ from lib.database import Database
 from lib.errors import Conflict, Invalid, NotFound
 from lib.monitoring import guard
 from lib.monitoring.health import Check
-from lib.monitoring.store import catalog
+from lib.monitoring.store import catalog, hopeless
+from lib.monitoring.store import comments as comment_store
 from lib.monitoring.store import health as health_store
 from lib.settings import Settings
 from playground.serve import Running
@@ -122,6 +124,47 @@ async def test_what_another_owns_is_not_there(desk: Desk) -> None:
     assert (await reviewing.listed(them))["total"] == 0
     assert await desk.audited() == []
     assert (await comments.show(desk.mine, comment))["approval"] is None
+
+
+async def test_a_budget_of_money_counts_on_prices_in_one_currency(desk: Desk) -> None:
+    await desk.world.provider("free")
+    await desk.world.provider("francs", input_price=Decimal(1), currency="CHF")
+    await desk.world.provider("spare", output_price=Decimal(2), currency="CHF")
+    await desk.world.provider("dollars", input_price=Decimal(1), currency="USD")
+    await desk.process(start=False)
+
+    async def refused(wanted: ProcessChange) -> str:
+        with pytest.raises(Invalid) as error:
+            await processes.change(desk.mine, "watch", wanted)
+        assert error.value.field == "budget_money"
+        return str(error.value)
+
+    assert "“free” has no prices" in await refused(ProcessChange(provider="free", budget_money=Decimal(5)))
+    await processes.change(desk.mine, "watch", ProcessChange(provider="francs", budget_money=Decimal(5)))
+    assert "“free” has no prices" in await refused(ProcessChange(fallback="free"))
+    assert "“dollars” in USD" in await refused(ProcessChange(fallback="dollars"))
+    with pytest.raises(Invalid, match="“free” has no prices"):
+        await processes.add(desk.mine, "new", ProcessChange(provider="free", budget_money=Decimal(5)))
+    found = await processes.change(desk.mine, "watch", ProcessChange(fallback="spare"))
+    assert found["budget_money"] == 5
+
+
+async def test_terms_that_a_processs_budget_counts_on_stay(desk: Desk) -> None:
+    francs = await desk.world.provider("francs", input_price=Decimal(1), currency="CHF")
+    spare = await desk.world.provider("spare", output_price=Decimal(2), currency="CHF")
+    more = {"provider": francs, "fallback_provider_id": spare, "budget_money": Decimal(5), "start": False}
+    await desk.process(**more)
+    unpriced = ProviderChange(cleared=frozenset({"output_price"}))
+    with pytest.raises(Invalid, match="“watch” would never be used up") as error:
+        await providers.change(desk.mine, "spare", unpriced)
+    assert error.value.field == "input_price"
+    with pytest.raises(Invalid, match="“watch” would count two currencies") as error:
+        await providers.change(desk.mine, "francs", ProviderChange(currency="USD"))
+    assert error.value.field == "currency"
+    await providers.change(desk.mine, "francs", ProviderChange(input_price=Decimal(3), budget_tokens=100))
+    await processes.change(desk.mine, "watch", ProcessChange(fallback=""))
+    await providers.change(desk.mine, "francs", ProviderChange(currency="USD"))
+    await providers.change(desk.mine, "spare", unpriced)
 
 
 async def test_an_administrator_sees_and_changes_everything_as_themselves(desk: Desk) -> None:
@@ -368,6 +411,19 @@ async def test_a_second_comment_of_one_article_login_and_template_is_refused(des
     assert (await reviewing.one(desk.mine, str(shown["kind"]["id"])))["status"] == "generated"
 
 
+async def test_another_template_makes_no_room_for_a_second_comment_on_the_article(desk: Desk) -> None:
+    kind, short = await desk.world.template("kind"), await desk.world.template("short")
+    login = await desk.world.login()
+    process_id = await desk.process(templates=[kind], logins=[login])
+    [comment] = await desk.generated(process_id, 1)
+    await reviewing.regenerate(desk.mine, comment, template="short")
+    async with desk.world.database.session() as session:
+        assert await comment_store.known_articles(session, login, [kind], ["1", "2"]) == {"1"}
+        assert await comment_store.known_articles(session, login, [short], ["1"]) == set()
+    assert await desk.world.comments(process_id, 1) == []
+    assert await desk.scalars("SELECT prompt_template_id FROM ai_comments") == [short]
+
+
 async def test_what_failed_at_the_model_can_be_generated_anew_and_what_failed_before_not(desk: Desk) -> None:
     ids = await desk.generated(await desk.process(), 2)
     await desk.run("UPDATE ai_comments SET status = 'failed', failed_from = 'prepared', error_message = 'no'")
@@ -558,6 +614,51 @@ async def test_everything_stops_at_once(desk: Desk) -> None:
     assert sorted((await processes.stop_all(desk.admin))["stopped"]) == ["one", "two"]
     assert {row["status"] for row in await processes.listed(desk.mine)} == {"stopped"}
     assert await desk.audited() == ["process.stop", "process.stop"]
+
+
+async def test_a_stop_holds_what_was_approved_after_the_end_and_leaves_the_end_as_it_was(desk: Desk) -> None:
+    ids = await desk.generated(await desk.process(), 2)
+    await processes.stop(desk.mine, "watch", completed=False)
+    ended = await desk.scalars("SELECT stopped_at FROM monitoring_processes")
+    stops = [processes.stop(desk.mine, "watch", completed=False), processes.stop_all(desk.mine)]
+    for comment, stopping in zip(ids, stops, strict=True):
+        await reviewing.approve(desk.mine, [Choice(comment)])
+        assert (await processes.listed(desk.mine))[0]["posting_on"] == 1
+        stopped = await stopping
+        assert (await reviewing.one(desk.mine, comment))["posting"]["state"] == "held_by_stop"
+        assert (await processes.listed(desk.mine))[0]["posting_on"] == 0
+    assert stopped == {"stopped": ["watch"]}
+    assert (await processes.stop_all(desk.mine)) == {"stopped": []}
+    assert (await desk.audited()).count("process.stop") == 3
+    assert await desk.scalars("SELECT stopped_at FROM monitoring_processes") == ended
+    [ruling, _] = await reviewing.approve(desk.mine, [Choice(each) for each in ids])
+    assert ruling["outcome"] == "done"
+    assert (await processes.listed(desk.mine))[0]["posting_on"] == 2
+
+
+async def test_stopping_everything_waits_for_a_post_of_what_had_ended_before(desk: Desk) -> None:
+    await desk.generated(await desk.process(), 1)
+    await processes.stop_all(desk.mine)
+    held = "UPDATE ai_comments SET claim_token = gen_random_uuid(), lease_expires_at = now() + interval '1 minute'"
+    await desk.run(held)
+    waiting = asyncio.create_task(processes.stop_all(desk.mine))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    await desk.run("UPDATE ai_comments SET claim_token = NULL, lease_expires_at = NULL")
+    assert await asyncio.wait_for(waiting, 5) == {"stopped": []}
+
+
+async def test_a_failed_process_starts_again(desk: Desk, playground: Running) -> None:
+    del playground  # it is what the world's logins lead to
+    process_id = await desk.process(max_duration_minutes=5)
+    refused = "UPDATE mymoment_logins SET failed_logins = 3, refused_since = now() - interval '2 days'"
+    await desk.run(refused)
+    async with desk.world.database.session() as session:
+        assert await hopeless.fail_hopeless(session) == ["watch"]
+    row = await processes.start(desk.mine, str(process_id), check=True)
+    assert (row["status"], row["error"]) == ("running", None)
+    async with desk.world.database.session() as session:
+        assert await hopeless.fail_hopeless(session) == []
 
 
 # Trying things out

@@ -15,7 +15,7 @@ from lib.errors import Refused
 from lib.monitoring.calls import storable
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.models import AIComment
-from lib.monitoring.store import claims, comments, history, review
+from lib.monitoring.store import claims, comments, decisions, history, review
 from lib.monitoring.store.history import Attempt, Step
 from lib.work import Policy
 from playground.serve import Running
@@ -56,7 +56,7 @@ async def test_the_whole_life_of_a_comment_is_told_in_order(world: World, playgr
     await generate_comments_for_articles()
     [row] = await world.all_comments()
     async with world.database.session() as session:
-        await history.act_as(session, "user operator")
+        await decisions.act_as(session, await world.user())
         await session.execute(text("UPDATE ai_comments SET comment_content = comment_content || ' Bravo!'"))
         await review.approve(session, await world.user(), [row.id])
     await post_comments_for_articles()
@@ -129,14 +129,14 @@ async def test_a_takeover_a_refusal_and_a_persons_note_are_told_as_such(world: W
         await comments.settle_failed(session, "generation", [claim], Refused("The key is refused"), policy)
     await change(world, "UPDATE ai_comments SET status = 'generated', comment_content = 'Text.'")
     async with world.database.session() as session:
-        await history.act_as(session, "user editor")
+        await decisions.act_as(session, await world.user())
         await session.execute(
             text("UPDATE ai_comments SET status = 'prepared', comment_content = NULL, generation_note = 'Kürzer bitte'")
         )
     found = [step for step in await of(world, comment_id) if isinstance(step, Step)]
     assert [step.kind for step in found[1:]] == ["claimed", "taken_over", "postponed", "generated", "sent_back"]
     assert found[3].note == "The key is refused"
-    assert (found[5].actor, found[5].note) == ("user editor", "Kürzer bitte")
+    assert (found[5].actor, found[5].note) == ("user operator", "Kürzer bitte")
     assert found[4].actor is None
 
 
@@ -153,10 +153,33 @@ async def test_the_operators_note_reaches_the_model_outside_the_fence(world: Wor
     assert prompt.rindex(" ---") < prompt.index("Frag nach dem")
 
 
+async def test_what_a_refused_call_was_asked_is_not_kept(world: World) -> None:
+    process_id = await world.process(provider=await world.provider(key="not-the-key"))
+    [comment_id] = await world.comments(process_id, 1, "prepared", article_content="Am See.")
+    await generate_comments_for_articles()
+    [attempt] = [each for each in await of(world, comment_id) if isinstance(each, Attempt)]
+    assert attempt.outcome == "error"
+    assert "refuses its key" in (attempt.error or "")
+    assert (attempt.prompt_system, attempt.prompt_user) == (None, None)
+
+
+async def test_of_a_history_without_end_the_newest_is_told(world: World) -> None:
+    [comment_id] = await world.comments(await world.process(), 1)
+    await change(
+        world,
+        "INSERT INTO comment_events (comment_id, kind, to_status, attempt)"
+        " SELECT :comment, 'postponed', 'prepared', number FROM generate_series(1, 400) AS number",
+        comment=comment_id,
+    )
+    found = await of(world, comment_id)
+    assert len(found) == history.MOST_STEPS
+    assert [step.attempt for step in found] == list(range(101, 401))
+
+
 async def test_an_actor_is_named_for_one_transaction_alone(world: World) -> None:
     process_id = await world.process()
     async with world.database.session() as session:
-        await history.act_as(session, "user somebody")
+        await decisions.act_as(session, await world.user())
     [comment_id] = await world.comments(process_id, 1)
     [step] = await of(world, comment_id)
     assert step.actor is None  # type: ignore[union-attr]

@@ -179,6 +179,37 @@ async def test_stop_everything_asks_and_then_stops_what_is_mine(house: House, wo
     assert (await actions(world)).count("process.stop") == 2
 
 
+async def test_what_posts_on_after_its_end_can_be_stopped_from_both_pages(world: World, owner: Browser) -> None:
+    process = await world.process("watch")
+    await world.comments(process, 1, "generated", comment_content="x")
+    await owner.post(f"/processes/{process}/stop")
+    stop = f'action="/processes/{process}/stop"'
+    page = await owner.get(f"/processes/{process}")
+    assert stop not in page.text
+    address, seen = poll_of(page)
+    approved = "UPDATE ai_comments SET approval = 'approved', approval_at = clock_timestamp()"
+    await change(world, approved)
+    assert (await owner.get(address, params=seen)).headers["HX-Refresh"] == "true"
+    page = await owner.get(f"/processes/{process}")
+    assert stop in page.text
+    assert f'action="/processes/{process}/start"' in page.text
+    assert "What was approved after its end is still posted" in words(page)
+    assert "1 process has ended, but what was approved since is still posted: watch" in words(
+        await owner.get("/stop-everything")
+    )
+    await owner.post(f"/processes/{process}/stop")
+    assert stop not in (await owner.get(f"/processes/{process}")).text
+    assert "nothing approved waits to be posted" in words(await owner.get("/stop-everything"))
+
+
+async def test_a_failed_process_can_be_started_from_its_page(world: World, owner: Browser) -> None:
+    process = await world.process("watch")
+    await change(world, "UPDATE monitoring_processes SET status = 'failed', error_message = 'gone'")
+    assert f'action="/processes/{process}/start"' in (await owner.get(f"/processes/{process}")).text
+    assert (await owner.post(f"/processes/{process}/start")).status_code == 303
+    assert (await world.get_process(process)).status == "running"
+
+
 def test_a_bar_fills_its_width_and_shows_the_smallest_part() -> None:
     parts = bar({"waiting": 1, "working": 0, "done": 999, "failed": 0})
     assert [part.kind for part in parts] == ["waiting", "done"]

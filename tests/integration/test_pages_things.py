@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text
 from console.app import create_app
 from console.pages import logins as logins_page
 from lib import vault
-from lib.alerts import signing, store
+from lib.alerts import store
 from lib.alerts.causes import Cause
 from lib.database import Database
 from lib.monitoring.models import LLMProviderConfiguration, MyMomentLogin, PromptTemplate
@@ -24,6 +24,7 @@ from lib.people.models import AuditEntry
 from lib.settings import Settings
 from playground.accounts import LLM_KEY, LLM_MODEL
 from tests.integration.test_console_security import Browser, House
+from tests.receiver import new_secret
 from tests.world import World
 
 USERNAME = "ki-bot"
@@ -459,7 +460,7 @@ async def test_an_alert_that_nobody_took_is_sent_again(settings: Settings, datab
     told = settings.model_copy(
         update={
             "alert_webhook_url": SecretStr("https://hooks.example.org/T-secret"),
-            "alert_webhook_secret": SecretStr(signing.new_secret()),
+            "alert_webhook_secret": SecretStr(new_secret()),
         }
     )
     async with running(told) as house, house.as_("ada", "admin") as admin:

@@ -21,6 +21,7 @@ from lib.alerts.causes import KINDS, Report
 from lib.alerts.store import Delivery
 from lib.errors import Invalid
 from lib.settings import Settings
+from tests.receiver import new_secret
 
 URL = SecretStr("https://alerts.example/hook?key=hidden")
 
@@ -48,7 +49,7 @@ def test_the_standards_own_example_is_signed_as_it_says() -> None:
 
 @given(st.text(), st.text(min_size=1))
 def test_the_other_implementation_accepts_what_we_sign(title: str, detail: str) -> None:
-    secret = signing.new_secret()
+    secret = new_secret()
     message = delivery_of(title.encode("utf-8", "ignore").decode(), error=detail.encode("utf-8", "ignore").decode())
     body = delivery.body_of(message)
     signed = signing.headers(signing.read_secrets(secret), str(message.id), int(time.time()), body)
@@ -57,7 +58,7 @@ def test_the_other_implementation_accepts_what_we_sign(title: str, detail: str) 
 
 @pytest.mark.parametrize("changed", ["body", "webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_whatever_is_changed_on_the_way_is_noticed(changed: str) -> None:
-    secret, body = signing.new_secret(), b'{"type":"stage.silent"}'
+    secret, body = new_secret(), b'{"type":"stage.silent"}'
     signed = signing.headers(signing.read_secrets(secret), "one", int(time.time()), body)
     if changed == "body":
         body += b" "
@@ -69,7 +70,7 @@ def test_whatever_is_changed_on_the_way_is_noticed(changed: str) -> None:
 
 
 def test_while_secrets_change_a_receiver_may_hold_either() -> None:
-    new, old, other = (signing.new_secret() for _ in range(3))
+    new, old, other = (new_secret() for _ in range(3))
     keys = signing.read_secrets(f"{new}, {old}")
     signed = signing.headers(keys, "one", int(time.time()), b"{}")
     assert len(signed["webhook-signature"].split()) == 2
@@ -102,7 +103,7 @@ def test_without_an_address_there_is_no_endpoint() -> None:
     "wrong", ["alerts.example", "ftp://alerts.example", "https://", "http://x:port", "file:///etc"]
 )
 def test_an_address_that_cannot_be_one_is_refused_by_the_name_of_its_setting(wrong: str) -> None:
-    settings = set_up(alert_webhook_url=SecretStr(wrong), alert_webhook_secret=SecretStr(signing.new_secret()))
+    settings = set_up(alert_webhook_url=SecretStr(wrong), alert_webhook_secret=SecretStr(new_secret()))
     with pytest.raises(Invalid, match="PRESSROOM_ALERT_WEBHOOK_URL"):
         delivery.endpoint(settings)
 
@@ -113,7 +114,7 @@ def test_an_address_without_a_secret_is_refused() -> None:
 
 
 def test_neither_the_address_nor_the_secret_is_ever_shown() -> None:
-    secret = signing.new_secret()
+    secret = new_secret()
     settings = set_up(alert_webhook_url=URL, alert_webhook_secret=SecretStr(secret))
     shown = repr(settings) + repr(delivery.endpoint(settings))
     assert "hidden" not in shown

@@ -30,9 +30,16 @@ def asked(content: str = "Am Sonntag waren wir am See.", title: str = "Am See") 
     return prompt.render(SYSTEM, TEMPLATE, facts, boundary="b3f9c2a1d0e4")
 
 
+def accept(answer: str, finish_reason: str, question: prompt.Prompt, **limits: int) -> str:
+    verdict = guard.examine(answer, finish_reason, question, **limits)
+    if verdict.findings:
+        raise guard.Rejected(verdict.findings)
+    return verdict.comment
+
+
 def codes(answer: str, finish_reason: str = "stop", **limits: int) -> set[str]:
     try:
-        guard.accept(answer, finish_reason, asked(), **limits)
+        accept(answer, finish_reason, asked(), **limits)
     except guard.Rejected as rejected:
         return {finding.rule for finding in rejected.findings}
     return set()
@@ -82,7 +89,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("comment", ORDINARY)
 def test_an_ordinary_comment_passes_unchanged(comment: str) -> None:
-    assert guard.accept(comment, "stop", asked()) == f"{PREFIX} {comment}"
+    assert accept(comment, "stop", asked()) == f"{PREFIX} {comment}"
 
 
 @pytest.mark.parametrize("entry", INJECTIONS, ids=[entry["name"] for entry in INJECTIONS])
@@ -90,10 +97,10 @@ def test_an_answer_that_obeys_an_injection_is_turned_away_or_harmless(entry: dic
     question = asked(entry["text"], entry["text"])
     answer = entry["obeyed"].replace("$SYSTEM", SYSTEM).replace("$BOUNDARY", question.boundary)
     if not entry["findings"]:
-        assert guard.accept(answer, "stop", question).startswith(PREFIX)
+        assert accept(answer, "stop", question).startswith(PREFIX)
         return
     with pytest.raises(guard.Rejected) as rejected:
-        guard.accept(answer, "stop", question)
+        accept(answer, "stop", question)
     assert {finding.rule for finding in rejected.value.findings} >= set(entry["findings"])
 
 
@@ -160,8 +167,8 @@ def test_lengths_are_those_without_the_disclosure() -> None:
 
 
 def test_an_answer_that_broke_off_is_cut_back_to_its_last_sentence() -> None:
-    assert guard.accept(f"{GOOD} Und dann habe", "length", asked()) == f"{PREFIX} {GOOD}"
-    assert guard.accept(f"{GOOD} Es war am 4.", "length", asked()) == f"{PREFIX} {GOOD}"
+    assert accept(f"{GOOD} Und dann habe", "length", asked()) == f"{PREFIX} {GOOD}"
+    assert accept(f"{GOOD} Es war am 4.", "length", asked()) == f"{PREFIX} {GOOD}"
     assert codes("Dein Text über den See und die vielen Enten und die kleinen Boote hat mir", "length") == {"cut_off"}
     assert codes(GOOD, "content_filter") == {"cut_off"}
 
@@ -176,7 +183,7 @@ def test_our_own_words_are_not_said_back_but_the_articles_may_be() -> None:
     assert codes(f"{GOOD} (b3f9c2a1d0e4/) Am See (/b3f9c2a1d0e4) ist schön.") == {"prompt_echo"}
     assert codes(f"{GOOD} --- b3f9c2a1d0e5/ --- So.") == codes(f"{GOOD} 03f9c2a1d0e5/ Ja.") == {"prompt_echo"}
     article = "Am Sonntag waren wir mit dem Velo am See und assen dort alle unsere Brote."
-    assert guard.accept(f"Du schreibst: „{article}“ Das finde ich schön.", "stop", asked(article))
+    assert accept(f"Du schreibst: „{article}“ Das finde ich schön.", "stop", asked(article))
 
 
 def test_what_the_model_adds_around_its_comment_is_taken_off() -> None:
@@ -193,7 +200,7 @@ def test_what_the_model_adds_around_its_comment_is_taken_off() -> None:
         f"--- b3f9c2a1d0e4/ ---\n{GOOD}\n--- /b3f9c2a1d0e4 ---",
         f"(b3f9c2a1d0e4/) {GOOD} (/b3f9c2a1d0e4)",
     ):
-        assert guard.accept(dressed, "stop", asked()) == f"{PREFIX} {GOOD}", dressed
+        assert accept(dressed, "stop", asked()) == f"{PREFIX} {GOOD}", dressed
     assert guard.clean("Eins.\n\n\n\n\nZwei.") == "Eins.\n\nZwei."
     assert guard.clean("Familie: 👨\u200d👩\u200d👧") == "Familie: 👨\u200d👩\u200d👧"
 
@@ -205,7 +212,7 @@ def test_check_reports_what_clean_would_remove() -> None:
 
 def test_a_rejection_may_be_tried_again_and_says_why() -> None:
     with pytest.raises(Transient, match=r"turned away: .*“https://”") as rejected:
-        guard.accept(f"{GOOD} https://evil.example.", "stop", asked())
+        accept(f"{GOOD} https://evil.example.", "stop", asked())
     assert rejected.value.retry_after is None
 
 
@@ -232,7 +239,7 @@ def test_the_disclosure_stands_first_and_once(text: str) -> None:
 @given(pieces.map("".join), st.sampled_from(["stop", "length", "content_filter", ""]))
 def test_any_answer_is_a_disclosed_comment_or_turned_away(answer: str, finish_reason: str) -> None:
     with contextlib.suppress(guard.Rejected):
-        assert guard.accept(answer, finish_reason, asked(), minimum=1).startswith(PREFIX)
+        assert accept(answer, finish_reason, asked(), minimum=1).startswith(PREFIX)
 
 
 @given(st.text(alphabet="aZ .!?\n5)“z.B."))

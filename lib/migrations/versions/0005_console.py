@@ -1,4 +1,4 @@
-"""what the console reads and keeps: causes of failures, indexes for its pages, idempotency keys"""
+"""what the console reads and keeps: causes of failures, stops, first templates, indexes, idempotency keys"""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,28 @@ RETURN left(btrim(regexp_replace(
 """
 
 
+def _one_comment_each(template: str) -> None:
+    op.drop_constraint("one_comment_each", "ai_comments", type_="unique")
+    op.create_unique_constraint(
+        "one_comment_each", "ai_comments", ["mymoment_article_id", "mymoment_login_id", template]
+    )
+
+
 def upgrade() -> None:
+    op.add_column("monitoring_processes", sa.Column("held_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE monitoring_processes SET held_at = stopped_at")
+    op.add_column("ai_comments", sa.Column("discovered_template_id", sa.Uuid(), nullable=True))
+    op.execute("UPDATE ai_comments SET discovered_template_id = prompt_template_id")
+    op.alter_column("ai_comments", "discovered_template_id", nullable=False)
+    op.create_foreign_key(
+        "ai_comments_discovered_template_id_fkey",
+        "ai_comments",
+        "prompt_templates",
+        ["discovered_template_id"],
+        ["id"],
+        ondelete="RESTRICT",
+    )
+    _one_comment_each("discovered_template_id")
     op.execute(CAUSE_OF)
     op.add_column(
         "ai_comments",
@@ -95,4 +116,12 @@ def downgrade() -> None:
     ):
         op.drop_index(name, table_name="ai_comments")
     op.drop_column("ai_comments", "cause")
+    # Two comments may have been written with one template; that by which they were found is each one's own.
+    op.execute(
+        "UPDATE ai_comments SET prompt_template_id = discovered_template_id"
+        " WHERE prompt_template_id <> discovered_template_id"
+    )
+    _one_comment_each("prompt_template_id")
+    op.drop_column("ai_comments", "discovered_template_id")
+    op.drop_column("monitoring_processes", "held_at")
     op.execute("DROP FUNCTION cause_of(text)")

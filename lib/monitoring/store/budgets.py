@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     bindparam,
     cast,
     func,
@@ -36,7 +37,7 @@ from lib import work
 from lib.database import Executor
 from lib.monitoring.items import KeptAnswer
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess
-from lib.monitoring.presets import Budget
+from lib.monitoring.presets import Budget, Priced
 from lib.monitoring.records import ComparisonAnswer, LLMUsage
 
 Owner = Literal["process", "provider"]
@@ -51,6 +52,11 @@ CHARS_PER_TOKEN = 2
 PROMPT_TOKENS = 500
 MILLION = 1_000_000
 _USAGE = typing_cast("Table", LLMUsage.__table__)
+_PRICED = (
+    LLMProviderConfiguration.name,
+    LLMProviderConfiguration.currency,
+    func.coalesce(LLMProviderConfiguration.input_price, LLMProviderConfiguration.output_price).is_not(None),
+)
 
 
 @dataclass(frozen=True)
@@ -279,9 +285,27 @@ def _all_used(owner: Owner) -> Select[Any]:
     ).order_by(kind.name)
 
 
-def exhausted_processes(found: Sequence[Standing]) -> set[UUID]:
-    """The processes among these whose own budget is used up."""
-    return {each.id for each in found if each.owner == "process" and each.state == "used_up"}
+async def priced(session: AsyncSession, provider_ids: Sequence[UUID]) -> list[Priced]:
+    """As these providers are, and stay until the transaction ends."""
+    provider = LLMProviderConfiguration
+    statement = select(*_PRICED).where(provider.id.in_(provider_ids)).order_by(provider.id)
+    return [Priced(*row) for row in await session.execute(statement.with_for_update(read=True))]
+
+
+async def counting_on(session: AsyncSession, provider_id: UUID) -> dict[str, list[Priced]]:
+    """The processes with a budget of money that use this provider, and the other providers of each."""
+    process, provider = MonitoringProcess, LLMProviderConfiguration
+    both = (process.llm_provider_id, process.fallback_provider_id)
+    statement = (
+        select(process.name, *_PRICED)
+        .outerjoin(provider, and_(provider.id.in_(both), provider.id != provider_id))
+        .where(process.budget_money.is_not(None), or_(*(column == provider_id for column in both)))
+        .order_by(process.name)
+    )
+    found: dict[str, list[Priced]] = {}
+    for name, *other in await session.execute(statement):
+        found.setdefault(name, []).extend([Priced(*other)] if other[0] is not None else [])
+    return found
 
 
 def spending() -> Insert:
@@ -336,38 +360,3 @@ async def spend(executor: Executor, zone: str, process_id: UUID, kept: KeptAnswe
 @cache
 def _spend() -> Insert:
     return spending().from_select(SPENT_COLUMNS, spent())
-
-
-@dataclass(frozen=True)
-class Used:
-    """What a process used of a provider on one day; the provider's name is None when it is gone."""
-
-    day: Any
-    process_id: UUID
-    provider: str | None
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost: Decimal
-    currency: str
-
-
-async def usage(session: AsyncSession, process_id: UUID, days: int = 30) -> list[Used]:
-    """The latest days of a process, newest first."""
-    provider = LLMProviderConfiguration
-    statement = (
-        select(
-            LLMUsage.day,
-            LLMUsage.process_id,
-            provider.name,
-            LLMUsage.calls,
-            LLMUsage.input_tokens,
-            LLMUsage.output_tokens,
-            LLMUsage.cost,
-            LLMUsage.currency,
-        )
-        .outerjoin(provider, provider.id == LLMUsage.provider_id)
-        .where(LLMUsage.process_id == process_id, LLMUsage.day > func.current_date() - days)
-        .order_by(LLMUsage.day.desc(), provider.name)
-    )
-    return [Used(*row) for row in await session.execute(statement)]

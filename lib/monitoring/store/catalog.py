@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -110,13 +110,6 @@ def _visible(kind: type[Owned], sees: UUID | None) -> Any:
     return or_(mine, kind.user_id.is_(None)) if kind is PromptTemplate else mine
 
 
-async def provider_by_id(session: AsyncSession, provider_id: UUID) -> LLMProviderConfiguration:
-    row = await session.get(LLMProviderConfiguration, provider_id)
-    if row is None:
-        raise NotFound(f"There is no provider {provider_id}")
-    return row
-
-
 async def template_by_id(session: AsyncSession, template_id: UUID) -> PromptTemplate:
     row = await session.get(PromptTemplate, template_id)
     if row is None:
@@ -125,11 +118,16 @@ async def template_by_id(session: AsyncSession, template_id: UUID) -> PromptTemp
 
 
 async def wake_waiting(session: AsyncSession, *, login_id: UUID | None = None, provider_id: UUID | None = None) -> None:
-    """After a login or provider was changed: what waited because it was refused need not wait any longer."""
-    uses = AIComment.mymoment_login_id == login_id if login_id else AIComment.llm_provider_id == provider_id
+    """After a login or provider was changed: what waited because it was refused need not wait any longer.
+
+    What was sent still waits: it has to have arrived before it is looked for.
+    """
+    of_provider = and_(AIComment.llm_provider_id == provider_id, AIComment.status == "prepared")
+    uses = AIComment.mymoment_login_id == login_id if login_id else of_provider
     await session.execute(
         update(AIComment)
-        .where(uses, AIComment.status != "failed", AIComment.next_attempt_at > func.now())
+        .where(uses, AIComment.status != "failed", AIComment.post_sent_at.is_(None))
+        .where(AIComment.next_attempt_at > func.now())
         .values(next_attempt_at=None)
     )
     if login_id:

@@ -172,13 +172,15 @@ async def claim_post(
     """
     connection = await session.connection()
     await connection.execute(_lock_process(), {"the_process": process_id})
-    wait = float((await connection.execute(_lock_login(), {"the_login": login_id})).scalar_one())
+    wait, is_active = (await connection.execute(_lock_login(), {"the_login": login_id})).one()
+    if not is_active:
+        return None
     parameters = {"the_process": process_id, "the_login": login_id, "is_free": wait <= 0}
     row = (await connection.execute(_take_to_post(), parameters | work.claim_parameters(token, lease))).first()
     if row is None:
         return None
     if row.id is None:
-        return Wait(wait)
+        return Wait(float(wait))
     return CommentToPost(
         claim=_claim(row, token),
         login_id=login_id,
@@ -198,13 +200,13 @@ def _lock_process() -> Select[tuple[UUID]]:
 
 
 @cache
-def _lock_login() -> Select[tuple[Any]]:
-    """Seconds until the login may post: its pause, or a moment while another post of it is in work."""
+def _lock_login() -> Select[tuple[Any, bool]]:
+    """Seconds until the login may post: its pause, or a moment while another post of it is in work. And if it may."""
     login = MyMomentLogin
     pause = func.greatest(func.extract("epoch", login.next_post_at - func.now()), 0)
     free = or_(login.posting_token.is_(None), login.posting_lease_expires_at < func.now())
     return (
-        select(case((free, func.coalesce(pause, 0)), else_=0.5))
+        select(case((free, func.coalesce(pause, 0)), else_=0.5), login.is_active)
         .where(login.id == work.id_parameter("the_login"))
         # Not FOR UPDATE: discovery's new comments refer to the login before it locks its process.
         .with_for_update(key_share=True)

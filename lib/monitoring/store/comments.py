@@ -64,12 +64,16 @@ def may_post() -> ColumnElement[bool]:
     """
     approved = AIComment.approval == "approved"
     while_running = and_(is_running(), or_(not_(MonitoringProcess.generate_only), approved))
-    after_stop = and_(
+    return and_(func.coalesce(AIComment.approval, "") != "rejected", or_(while_running, approved_after_end()))
+
+
+def approved_after_end() -> ColumnElement[bool]:
+    """The process has ended, and the approval is newer than its last stop."""
+    return and_(
         MonitoringProcess.status.not_in(("created", "running")),
-        approved,
-        AIComment.approval_at > MonitoringProcess.stopped_at,
+        AIComment.approval == "approved",
+        AIComment.approval_at > MonitoringProcess.held_at,
     )
-    return and_(func.coalesce(AIComment.approval, "") != "rejected", or_(while_running, after_stop))
 
 
 def waiting(stage: Stage) -> ColumnElement[bool]:
@@ -79,7 +83,7 @@ def waiting(stage: Stage) -> ColumnElement[bool]:
 
 
 async def insert_discovered(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[UUID]:
-    """Insert comments; those that exist for the article, login and template stay as they are. Return the new ids."""
+    """Insert comments; those found before for the article, login and template stay. Return the new ids."""
     if not rows:
         return []
     statement = insert(AIComment).on_conflict_do_nothing(constraint="one_comment_each").returning(AIComment.id)
@@ -89,12 +93,12 @@ async def insert_discovered(session: AsyncSession, rows: Sequence[dict[str, Any]
 async def known_articles(
     session: AsyncSession, login_id: UUID, template_ids: Iterable[UUID], article_ids: Iterable[str]
 ) -> set[str]:
-    """Which of the articles have a comment of this login with every one of these templates."""
+    """Which of the articles have a comment of this login that was found for each of these templates."""
     wanted = set(template_ids)
     statement = (
         select(AIComment.mymoment_article_id)
         .where(AIComment.mymoment_login_id == login_id, AIComment.mymoment_article_id.in_(set(article_ids)))
-        .where(AIComment.prompt_template_id.in_(wanted))
+        .where(AIComment.discovered_template_id.in_(wanted))
         .group_by(AIComment.mymoment_article_id)
         .having(func.count() == len(wanted))
     )
@@ -102,7 +106,10 @@ async def known_articles(
 
 
 async def confirm_post(executor: Executor, claim: Claimed, lease: float) -> bool:
-    """Note that the post goes out now, and renew both leases; False if the claim is not ours any more."""
+    """Note that the post goes out now, and renew both leases; False if the claim is not ours any more.
+
+    When its lease has ended, a stop, a rejection or an edit may have come since.
+    """
     parameters = {"the_comment": claim.id} | work.claim_parameters(claim.token, lease)
     return (await executor.execute(_confirm(), parameters)).first() is not None
 
@@ -119,7 +126,7 @@ def _confirm() -> ReturningUpdate[tuple[UUID]]:
     return (
         update(AIComment)
         .where(AIComment.id == work.id_parameter("the_comment"))
-        .where(AIComment.claim_token == work.id_parameter("the_token"))
+        .where(AIComment.claim_token == work.id_parameter("the_token"), work.held(AIComment))
         .values(post_sent_at=func.now(), lease_expires_at=work.lease_end())
         .returning(AIComment.id)
         .add_cte(login)
@@ -212,7 +219,7 @@ async def settle_failed(
     for claim in claims:
         what = work.verdict(error, claim.failures + 1, policy)
         reason = _last_words(stage, error) if isinstance(what, Dead) else str(error)
-        kept = await _write(session, [claim], error_message=reason, **_after(what, claim, TAKES[stage]))
+        kept = await _write(session, [claim], error_message=reason, **_after(what, claim, TAKES[stage], policy))
         await _count(session, ERROR_COUNTER[stage], kept)
         dead += len(kept) if isinstance(what, Dead) else 0
         again += 0 if isinstance(what, Dead) else len(kept)
@@ -226,7 +233,7 @@ def _last_words(stage: Stage, error: PressroomError) -> Any:
     return case((AIComment.post_sent_at.is_not(None), f"Outcome unknown: {error}"), else_=str(error))
 
 
-def _after(what: Again | Postponed | Dead, claim: Claimed, status: str) -> dict[str, Any]:
+def _after(what: Again | Postponed | Dead, claim: Claimed, status: str, policy: Policy) -> dict[str, Any]:
     """The columns that say what follows a failure in `status`."""
     match what:
         case Again(delay):
@@ -236,7 +243,8 @@ def _after(what: Again | Postponed | Dead, claim: Claimed, status: str) -> dict[
         case Dead():
             return {
                 "retry_count": claim.failures + 1,
-                "next_attempt_at": None,
+                # Should a person try it again: not before what was sent had its time to arrive.
+                "next_attempt_at": AIComment.post_sent_at + timedelta(seconds=policy.unknown),
                 "status": "failed",
                 "failed_from": status,
                 "failed_at": func.now(),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +23,8 @@ SIDES = ("a", "b")
 LONGEST_WAIT = 5.0
 # Several logins and templates write on one article.
 LOOKED_AT_ONCE = 4
+# Seconds in which a live run claims, settles or notes that it waits.
+UNTOUCHED = 120.0
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,13 @@ async def _wait(session: AsyncSession, mine: ColumnElement[bool]) -> Wait | None
     return Wait(min(max(float(seconds or 0), 0.1), LONGEST_WAIT)) if left else None
 
 
+async def note_waiting(session: AsyncSession, comparison_id: UUID) -> None:
+    """A run of it lives, and waits for a place at the provider or for an answer's time."""
+    mine = and_(Comparison.id == comparison_id, Comparison.updated_at < work.in_seconds(-UNTOUCHED / 4))
+    noted = update(Comparison).where(mine).values(updated_at=func.now())
+    await session.execute(noted.execution_options(synchronize_session=False))
+
+
 async def settle_answered(session: AsyncSession, item: AnswerToGet, kept: KeptAnswer, comment: str) -> bool:
     """Write what was answered, turned away or not; False if it is not ours any more."""
     mine = ComparisonAnswer.id == item.id
@@ -208,11 +217,19 @@ async def end(session: AsyncSession, comparison_id: UUID, error: str | None) -> 
 
 
 async def abandoned(session: AsyncSession) -> list[UUID]:
-    """Running comparisons whose worker died: a lease of theirs ended, and nothing of them is at work."""
+    """Running comparisons that nobody goes on with: nothing of them is at work, and a lease of theirs ended.
+
+    A run that was cancelled gave its answers back and leaves no lease: nobody touched anything of it for a while.
+    """
     of_it = ComparisonAnswer.comparison_id == Comparison.id
     lapsed = exists().where(of_it, ComparisonAnswer.claim_token.is_not(None), work.unheld(ComparisonAnswer))
     at_work = exists().where(of_it, work.held(ComparisonAnswer))
-    return list(await session.scalars(select(Comparison.id).where(Comparison.status == "running", lapsed, ~at_work)))
+    long_ago = work.in_seconds(-UNTOUCHED)
+    waiting = exists().where(of_it, ComparisonAnswer.status == "waiting")
+    touched = exists().where(of_it, ComparisonAnswer.updated_at > long_ago)
+    left = and_(Comparison.updated_at <= long_ago, waiting, ~touched)
+    here = and_(Comparison.status == "running", ~at_work, or_(lapsed, left))
+    return list(await session.scalars(select(Comparison.id).where(here)))
 
 
 async def remove(session: AsyncSession, comparison_id: UUID) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, tuple_, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from lib import work
 from lib.errors import Conflict, NotFound, Stale
@@ -62,7 +62,7 @@ async def act_as(session: AsyncSession, user_id: UUID) -> None:
 
 async def approve(session: AsyncSession, sees: UUID | None, by: UUID, wanted: Seen) -> list[Ruling]:
     """Let these be posted. An approval that a stop came after is given anew."""
-    fresh = or_(AIComment.approval.is_distinct_from("approved"), AIComment.approval_at <= MonitoringProcess.stopped_at)
+    fresh = or_(AIComment.approval.is_distinct_from("approved"), AIComment.approval_at <= MonitoringProcess.held_at)
     statement = (
         update(AIComment)
         .where(_as_seen(wanted), seen(AIComment.user_id, sees), AIComment.status == "generated")
@@ -108,7 +108,7 @@ async def _rulings(
             AIComment.updated_at,
             AIComment.post_sent_at.is_not(None),
             work.held(AIComment),
-            func.coalesce(AIComment.approval_at <= MonitoringProcess.stopped_at, false()),
+            func.coalesce(AIComment.approval_at <= MonitoringProcess.held_at, false()),
             AIComment.article_title,
         )
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
@@ -179,24 +179,34 @@ async def regenerate(
         "next_attempt_at": None,
     }
     if template_id is not None:
-        values["prompt_template_id"] = template_id
-    try:
-        async with session.begin_nested():
-            await _change(
-                session,
-                sees,
-                comment_id,
-                moment,
-                and_(at_generation, AIComment.post_sent_at.is_(None), AIComment.article_content.is_not(None)),
-                "Only a comment that was generated, or failed at that, and was never sent can be generated anew",
-                values,
+        if await _another_has(session, sees, comment_id, template_id):
+            raise Conflict(
+                "There is a comment on this article with that login and template already; choose another template"
             )
-    except IntegrityError as error:
-        if "one_comment_each" not in str(error.orig):
-            raise
-        raise Conflict(
-            "There is a comment on this article with that login and template already; choose another template"
-        ) from error
+        values["prompt_template_id"] = template_id
+    await _change(
+        session,
+        sees,
+        comment_id,
+        moment,
+        and_(at_generation, AIComment.post_sent_at.is_(None), AIComment.article_content.is_not(None)),
+        "Only a comment that was generated, or failed at that, and was never sent can be generated anew",
+        values,
+    )
+
+
+async def _another_has(session: AsyncSession, sees: UUID | None, comment_id: UUID, template_id: UUID) -> bool:
+    """Whether its login has another comment with this template on the same article."""
+    other = aliased(AIComment)
+    statement = (
+        select(other.id)
+        .join(AIComment, other.mymoment_article_id == AIComment.mymoment_article_id)
+        .where(AIComment.id == comment_id, seen(AIComment.user_id, sees))
+        .where(other.mymoment_login_id == AIComment.mymoment_login_id)
+        .where(other.id != comment_id, other.prompt_template_id == template_id)
+        .limit(1)
+    )
+    return (await session.scalars(statement)).first() is not None
 
 
 async def _change(

@@ -19,6 +19,9 @@ from lib.monitoring.records import CommentEvent, GenerationAttempt
 from lib.monitoring.store import budgets
 
 ACTOR = "pressroom.actor"
+# What waits for a provider that refuses is tried again, and told, without end.
+MOST_STEPS = 300
+MOST_ATTEMPTS = 50
 _ATTEMPTS = cast("Table", GenerationAttempt.__table__)
 _KEPT = [
     "provider_id",
@@ -76,11 +79,6 @@ class Attempt:
     error: str | None
     flow_run_id: str | None
     seconds: float | None
-
-
-async def act_as(session: AsyncSession, actor: str) -> None:
-    """Until the end of the transaction, changes of comments are this person's: “user <name>”."""
-    await session.execute(select(func.set_config(ACTOR, actor, True)))
 
 
 async def note_attempt(executor: Executor, claim: Claimed, template_id: UUID, kept: KeptAnswer, zone: str) -> None:
@@ -141,17 +139,22 @@ def _note_attempt() -> Insert:
 
 
 async def of_comment(session: AsyncSession, comment_id: UUID) -> list[Step | Attempt]:
-    """Events and attempts in the order in which they happened, each with how long it took."""
+    """The newest events and attempts, in the order in which they happened, each with how long it took."""
     events = await session.scalars(
-        select(CommentEvent).where(CommentEvent.comment_id == comment_id).order_by(CommentEvent.id)
+        select(CommentEvent)
+        .where(CommentEvent.comment_id == comment_id)
+        .order_by(CommentEvent.id.desc())
+        .limit(MOST_STEPS)
     )
     attempts = await session.execute(
         select(GenerationAttempt, PromptTemplate.name)
         .outerjoin(PromptTemplate, PromptTemplate.id == GenerationAttempt.template_id)
         .where(GenerationAttempt.comment_id == comment_id)
-        .order_by(GenerationAttempt.id)
+        .order_by(GenerationAttempt.id.desc())
+        .limit(MOST_ATTEMPTS)
     )
-    return merged([_step(row) for row in events], [_attempt(row, template) for row, template in attempts])
+    steps, calls = [_step(row) for row in events], [_attempt(row, template) for row, template in attempts]
+    return merged(steps[::-1], calls[::-1])
 
 
 def merged(steps: Sequence[Step], attempts: Sequence[Attempt]) -> list[Step | Attempt]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Integer, Select, and_, cast, func, literal, or_, select, union_all
+from sqlalchemy import JSON, Integer, Select, and_, cast, exists, func, literal, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -21,6 +21,7 @@ from lib.monitoring.models import (
     User,
 )
 from lib.monitoring.stages import STAGES, TAKES, Stage
+from lib.monitoring.store.comments import approved_after_end
 from lib.monitoring.store.scope import called, seen
 
 HOURS = 24
@@ -51,7 +52,8 @@ class ProcessState:
 class Counts:
     """Comments of one process. `failed`: by the status that they failed in; `held` and `later` by their status.
 
-    `later`: their next attempt is not due yet. `undecided` and `approved` are among the generated.
+    `later`: their next attempt is not due yet. `undecided` and `approved` are among the generated; `posting_on` of the
+    approved are posted although the process has ended.
     `posted_per_hour`: of the last `HOURS` hours, the oldest first.
     """
 
@@ -62,6 +64,7 @@ class Counts:
     undecided: int
     approved: int
     rejected: int
+    posting_on: int = 0
     posted_per_hour: tuple[int, ...] = (0,) * HOURS
 
     @property
@@ -118,6 +121,8 @@ async def counts(session: AsyncSession, sees: UUID | None, only: UUID | None = N
     held = and_(AIComment.claim_token.is_not(None), AIComment.lease_expires_at >= func.now())
     ago = func.floor(func.date_part("epoch", func.now() - AIComment.posted_at) / SECONDS)
     lately = AIComment.posted_at > func.now() - func.make_interval(0, 0, 0, 0, HOURS)
+    ended = exists().where(MonitoringProcess.id == AIComment.monitoring_process_id, approved_after_end())
+    posting_on = and_(AIComment.status == "generated", AIComment.approval == "approved", ended)
     by_approval = func.coalesce(AIComment.approval, "undecided")
     parts = union_all(
         _part("by_status", AIComment.status, sees, only),
@@ -125,6 +130,7 @@ async def counts(session: AsyncSession, sees: UUID | None, only: UUID | None = N
         _part("held", AIComment.status, sees, only, held),
         _part("later", AIComment.status, sees, only, AIComment.next_attempt_at > func.now()),
         _part("approval", by_approval, sees, only, AIComment.status == "generated"),
+        _part("posting_on", AIComment.status, sees, only, posting_on),
         _part("posted", cast(ago, Integer), sees, only, lately),
     )
     found: dict[UUID, dict[str, dict[str, int]]] = {}
@@ -155,6 +161,7 @@ def _counts(parts: dict[str, dict[str, int]]) -> Counts:
         undecided=approval.get("undecided", 0),
         approved=approval.get("approved", 0),
         rejected=approval.get("rejected", 0),
+        posting_on=parts.get("posting_on", {}).get("generated", 0),
         posted_per_hour=_per_hour(parts.get("posted", {})),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import and_, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,7 +23,12 @@ from lib.monitoring.models import (
     PromptTemplate,
 )
 from lib.monitoring.stages import STAGES
+from lib.monitoring.store.comments import approved_after_end
 from lib.monitoring.store.scope import NAMED, called, seen, some_of
+
+STARTABLE = ("created", "stopped", "failed")
+# An end holds what was approved before it.
+ENDED: dict[str, Any] = {"stopped_at": func.clock_timestamp(), "held_at": func.clock_timestamp()}
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,6 @@ async def names(session: AsyncSession, sees: UUID | None) -> str:
     return some_of((await session.scalars(statement)).all())
 
 
-async def provider_id(session: AsyncSession, process_id: UUID) -> UUID | None:
-    statement = select(MonitoringProcess.llm_provider_id).where(MonitoringProcess.id == process_id)
-    return (await session.execute(statement)).scalar_one_or_none()
-
-
 async def parts(session: AsyncSession, process: MonitoringProcess) -> ProcessParts:
     own_logins = select(ProcessLogin.mymoment_login_id).where(ProcessLogin.monitoring_process_id == process.id)
     own_templates = select(ProcessTemplate.prompt_template_id).where(
@@ -110,17 +110,21 @@ async def running_count(session: AsyncSession, user_id: UUID) -> int:
     return (await session.execute(statement)).scalar_one()
 
 
-async def start(session: AsyncSession, process_id: UUID) -> bool:
-    """From created or stopped to running, its clock started; False if it was in another state."""
+async def start(session: AsyncSession, process_id: UUID, *, tried: bool = False) -> bool:
+    """From created, stopped or failed to running, its clock started; False if it was in another state.
+
+    `tried`: its logins were accepted just now, so what was refused before does not count any more.
+    """
     duration = func.make_interval(0, 0, 0, 0, 0, MonitoringProcess.max_duration_minutes)
     started = await session.scalars(
         update(MonitoringProcess)
-        .where(MonitoringProcess.id == process_id, MonitoringProcess.status.in_(("created", "stopped")))
+        .where(MonitoringProcess.id == process_id, MonitoringProcess.status.in_(STARTABLE))
         .values(
             status="running",
             started_at=func.now(),
             expires_at=func.now() + duration,
             stopped_at=None,
+            held_at=None,
             stop_reason=None,
             error_message=None,
         )
@@ -131,6 +135,14 @@ async def start(session: AsyncSession, process_id: UUID) -> bool:
         return False
     mine = ProcessLogin.monitoring_process_id == process_id
     await session.execute(update(ProcessLogin).where(mine).values(quiet_looks=0, next_look_at=func.now()))
+    if tried:
+        refused = and_(MyMomentLogin.failed_logins > 0, work.unheld(MyMomentLogin))
+        await session.execute(
+            update(MyMomentLogin)
+            .where(MyMomentLogin.id.in_(select(ProcessLogin.mymoment_login_id).where(mine)), refused)
+            .values(failed_logins=0, refused_since=None, next_login_at=None, error_message=None)
+            .execution_options(synchronize_session=False)
+        )
     return True
 
 
@@ -139,7 +151,7 @@ async def end(session: AsyncSession, process_id: UUID, status: str, reason: str,
     ended = await session.scalars(
         update(MonitoringProcess)
         .where(MonitoringProcess.id == process_id, MonitoringProcess.status == "running")
-        .values(status=status, stopped_at=func.clock_timestamp(), stop_reason=reason, error_message=error)
+        .values(status=status, **ENDED, stop_reason=reason, error_message=error)
         .returning(MonitoringProcess.id)
         .execution_options(synchronize_session=False)
     )
@@ -151,11 +163,35 @@ async def end_all(session: AsyncSession, sees: UUID | None) -> Sequence[Monitori
     statement = (
         update(MonitoringProcess)
         .where(seen(MonitoringProcess.user_id, sees), MonitoringProcess.status == "running")
-        .values(status="stopped", stopped_at=func.clock_timestamp(), stop_reason="user")
+        .values(status="stopped", **ENDED, stop_reason="user")
         .returning(MonitoringProcess)
         .execution_options(synchronize_session=False)
     )
     return (await session.scalars(statement)).all()
+
+
+async def hold(session: AsyncSession, sees: UUID | None, only: UUID | None = None) -> Sequence[MonitoringProcess]:
+    """Hold what was approved after the end of processes that do not run; return those that had anything to post.
+
+    The end itself stays what it was. Every such process is locked, so that a claim sees this or this sees the claim.
+    """
+    mine = [seen(MonitoringProcess.user_id, sees), MonitoringProcess.status.not_in(("created", "running"))]
+    if only is not None:
+        mine.append(MonitoringProcess.id == only)
+    ids = select(MonitoringProcess.id).where(*mine).order_by(MonitoringProcess.id).with_for_update(key_share=True)
+    locked = (await session.scalars(ids)).all()
+    waits = exists().where(
+        AIComment.monitoring_process_id == MonitoringProcess.id, AIComment.status == "generated", approved_after_end()
+    )
+    posting = select(MonitoringProcess).where(MonitoringProcess.id.in_(locked), waits).order_by(MonitoringProcess.name)
+    found = (await session.scalars(posting)).all()
+    await session.execute(
+        update(MonitoringProcess)
+        .where(MonitoringProcess.id.in_(locked))
+        .values(held_at=func.clock_timestamp(), updated_at=MonitoringProcess.updated_at)
+        .execution_options(synchronize_session=False)
+    )
+    return found
 
 
 async def end_overdue(session: AsyncSession) -> list[str]:
@@ -163,7 +199,7 @@ async def end_overdue(session: AsyncSession) -> list[str]:
     ended = await session.scalars(
         update(MonitoringProcess)
         .where(MonitoringProcess.status == "running", MonitoringProcess.expires_at <= func.now())
-        .values(status="stopped", stopped_at=func.clock_timestamp(), stop_reason="timeout")
+        .values(status="stopped", **ENDED, stop_reason="timeout")
         .returning(MonitoringProcess.name)
         .execution_options(synchronize_session=False)
     )
@@ -199,22 +235,6 @@ async def pipeline_status(session: AsyncSession, process_id: UUID) -> dict[str, 
         counts[status] = number
         counts["rejected"] += turned_down
     return counts | {"total": sum(counts.values()) - counts["rejected"]}
-
-
-async def pipeline_statuses(session: AsyncSession, sees: UUID | None) -> dict[UUID, dict[str, int]]:
-    """Comments by status of all processes, in one query; `undecided` are generated and wait for a decision."""
-    undecided = func.count().filter(and_(AIComment.approval.is_(None), AIComment.status == "generated"))
-    statement = (
-        select(AIComment.monitoring_process_id, AIComment.status, func.count(), undecided)
-        .where(seen(AIComment.user_id, sees))
-        .group_by(AIComment.monitoring_process_id, AIComment.status)
-    )
-    found: dict[UUID, dict[str, int]] = {}
-    for process_id, status, number, open_ones in await session.execute(statement):
-        counts = found.setdefault(process_id, {"undecided": 0})
-        counts[status] = number
-        counts["undecided"] += open_ones
-    return found
 
 
 async def replace_parts(

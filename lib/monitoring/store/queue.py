@@ -33,7 +33,7 @@ class Filter:
 class Entry:
     """A comment with what it would be posted with. `running`: its process runs and its time is not over.
 
-    `next_due_at`: when posting of the process may run next. `held_by_stop`: its approval was before the stop.
+    `next_due_at`: when posting of the process may run next. `held_by_stop`: its approval was before the last stop.
     """
 
     row: AIComment
@@ -60,7 +60,7 @@ def _entries() -> Select[Any]:
             decider.name,
             ProcessStage.next_due_at,
             is_running(),
-            func.coalesce(AIComment.approval_at <= MonitoringProcess.stopped_at, False),
+            func.coalesce(AIComment.approval_at <= MonitoringProcess.held_at, False),
             work.held(AIComment),
         )
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)

@@ -255,7 +255,7 @@ async def retry_all(session: AsyncSession, sees: UUID | None, process_id: UUID) 
 
 def retrying(sees: UUID | None) -> Any:
     """The UPDATE that puts failed comments back; the caller says which."""
-    # `post_sent_at` stays: posting reads back first where it is set.
+    # `post_sent_at` stays: posting reads back first where it is set, and not before `next_attempt_at`.
     by_content = case(
         (AIComment.comment_content.is_not(None), "generated"),
         (AIComment.article_content.is_not(None), "prepared"),
@@ -271,7 +271,7 @@ def retrying(sees: UUID | None) -> Any:
             error_message=None,
             attempts=0,
             retry_count=0,
-            next_attempt_at=None,
+            next_attempt_at=case((AIComment.post_sent_at.is_not(None), AIComment.next_attempt_at)),
             **work.FREE,
         )
     )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, false, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from lib.errors import Invalid
@@ -36,7 +36,9 @@ def as_id(reference: str) -> UUID | None:
 
 
 def called(kind: type[Named], reference: str) -> ColumnElement[bool]:
-    """The row of this id or name."""
+    """The row of this id or name; none for a text that PostgreSQL cannot hold."""
+    if "\0" in reference:
+        return false()
     id_ = as_id(reference)
     found: ColumnElement[bool] = kind.name == reference if id_ is None else kind.id == id_
     return found
