@@ -95,7 +95,9 @@ class Storm:
         until = time.monotonic() + self._plan.longest
         shaken = self._plan.restarts
         while time.monotonic() < until:
-            if self._crew.kills >= self._plan.kills and len(self._ground.restarts) == len(shaken):
+            # Not the crew's own count: the last death is still being looked into.
+            enough = sum(self.killed_at.values()) >= self._plan.kills
+            if enough and len(self._ground.restarts) == len(shaken):
                 return
             for task in tasks:
                 if task.done() and (error := task.exception()):

@@ -163,7 +163,7 @@ async def test_a_run_in_which_something_failed_ends_with_status_one(
     assert ended.code == 1
     assert ended.document["processes"][0]["failed"] == 1
     assert "watch" in ended.err
-    assert "ki-bot" in ended.err
+    assert "does not accept" in ended.err
     assert playground.url.removeprefix("http://") in ended.err
 
 

@@ -270,7 +270,8 @@ async def test_starting_says_everything_that_is_missing_or_does_not_work(world: 
     assert "--template" not in page.text
     refused = await owner.post(f"/processes/{process}/start")
     assert refused.status_code == 422
-    assert "ki-bot" in refused.text
+    assert "does not accept" in refused.text
+    assert "ki-bot" not in refused.text
     assert (await world.get_process(process)).status == "created"
 
 
