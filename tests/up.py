@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -106,12 +107,15 @@ class Up:
         return said
 
 
+AnyUp = TypeVar("AnyUp", bound=Up)
+
+
 @contextlib.contextmanager
-def running_up() -> Iterator[Up]:
-    """Started with the playground and its scripted model; stopped in the end."""
+def running_up(make: Callable[[Path], AnyUp]) -> Iterator[AnyUp]:
+    """What `make` makes of a folder, started with the playground and its scripted model; stopped in the end."""
     folder = Path(tempfile.mkdtemp(prefix="pressroom-up-"))
     folder.chmod(0o755)  # PostgreSQL's account has to get there
-    running = Up(folder)
+    running = make(folder)
     try:
         running.start()
         yield running

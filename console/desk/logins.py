@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.desk import given, trail
+from console.desk import given, removal, trail
 from console.desk.visit import Visit
 from console.record import Record
 from lib.errors import Conflict, Invalid, PressroomError
@@ -127,12 +127,7 @@ def _need_anew(username: str | None, password: str | None) -> None:
 
 
 async def remove(visit: Visit, name: str, seen: str | None = None) -> Record:
-    async with visit.database.session() as session:
-        row = await catalog.locked(session, MyMomentLogin, visit.sees, name)
-        given.as_seen(f"The login “{row.name}”", version(row), seen)
-        await catalog.remove(session, MyMomentLogin, visit.sees, name)
-        await trail.note(session, visit, "login.remove", row.id, {"name": row.name})
-    return {"removed": row.name}
+    return await removal.remove(visit, MyMomentLogin, name, version, seen)
 
 
 async def test(visit: Visit, name: str) -> Record:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from console.desk import given, trail
+from console.desk import given, removal, trail
 from console.desk.visit import Visit
 from console.record import Record
 from lib.errors import Conflict, Invalid, PressroomError
@@ -237,12 +237,7 @@ def _origin(base_url: str) -> tuple[str, str | None, int | None]:
 
 
 async def remove(visit: Visit, name: str, seen: str | None = None) -> Record:
-    async with visit.database.session() as session:
-        row = await catalog.locked(session, LLMProviderConfiguration, visit.sees, name)
-        given.as_seen(f"The provider “{row.name}”", version(row), seen)
-        await catalog.remove(session, LLMProviderConfiguration, visit.sees, name)
-        await trail.note(session, visit, "provider.remove", row.id, {"name": row.name})
-    return {"removed": row.name}
+    return await removal.remove(visit, LLMProviderConfiguration, name, version, seen)
 
 
 async def test(visit: Visit, name: str) -> Record:

@@ -2,7 +2,7 @@
 
 import secrets
 
-from console.desk import given, trail
+from console.desk import given, removal, trail
 from console.desk.visit import Visit
 from console.record import Record
 from lib.errors import Conflict
@@ -102,12 +102,7 @@ async def change(
 
 
 async def remove(visit: Visit, name: str, seen: str | None = None) -> Record:
-    async with visit.database.session() as session:
-        row = await catalog.by_name(session, PromptTemplate, visit.sees, name)
-        given.as_seen(f"The template “{row.name}”", version(row), seen)
-        await catalog.remove(session, PromptTemplate, visit.sees, name)
-        await trail.note(session, visit, "template.remove", row.id, {"name": row.name})
-    return {"removed": row.name}
+    return await removal.remove(visit, PromptTemplate, name, version, seen)
 
 
 async def test(visit: Visit, name: str, *, comment: str | None) -> Record:

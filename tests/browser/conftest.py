@@ -19,7 +19,7 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    with running_up() as running:
+    with running_up(Up) as running:
         yield running
 
 

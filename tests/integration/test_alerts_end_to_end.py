@@ -1,8 +1,6 @@
 """Alerts on a real Prefect server: what goes wrong there reaches a real receiver, signed, once a cause."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from lib.settings import Settings
 from tasks.alerts import AT_ONCE
 from tests.integration.test_up import finished, run_of
 from tests.receiver import Receiver, new_secret, receiving
-from tests.up import Up
+from tests.up import Up, running_up
 
 PATIENCE = 90.0
 
@@ -52,17 +50,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def up(receiver: Receiver) -> Iterator[AlertingUp]:
-    folder = Path(tempfile.mkdtemp(prefix="pressroom-alerts-"))
-    folder.chmod(0o755)  # PostgreSQL's account has to get there
-    running = AlertingUp(folder, receiver)
-    try:
-        running.start()
+    with running_up(lambda folder: AlertingUp(folder, receiver)) as running:
         yield running
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait(20)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

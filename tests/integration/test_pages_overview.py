@@ -14,14 +14,15 @@ import httpx
 import pytest
 from sqlalchemy import event, text
 
-from console.app import create_app
 from console.pages.charts import bar, chart
 from console.pages.language import language
 from lib.database import Database
 from lib.people.models import AuditEntry
-from lib.settings import Settings
+from tests.integration.pages import house
 from tests.integration.test_console_security import Browser, House
 from tests.world import World
+
+__all__ = ["house"]
 
 OWNER = "operator"  # as tests.world names the owner of what it makes
 
@@ -30,13 +31,6 @@ OWNER = "operator"  # as tests.world names the owner of what it makes
 def _no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.delenv("PREFECT_UI_URL", raising=False)
-
-
-@pytest.fixture
-async def house(settings: Settings) -> AsyncIterator[House]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        yield House(app, app.state.console.database)
 
 
 @pytest.fixture

@@ -1,30 +1,23 @@
 """The stop of the page, while a slow site is in the middle of a post."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from console.app import create_app
 from flows.discover_articles import discover_articles
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
-from lib.settings import Settings
 from playground.serve import Running
+from tests.integration.pages import house
 from tests.integration.test_console_security import House
 from tests.integration.test_pipeline import fault, on_the_site, requests, true_to_the_site
 from tests.world import World
 
+__all__ = ["house"]
+
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-@pytest.fixture
-async def house(settings: Settings) -> AsyncIterator[House]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        yield House(app, app.state.console.database)
 
 
 @pytest.mark.parametrize("page", ["process", "everything"])

@@ -55,7 +55,7 @@ def living(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    with running_up() as running:
+    with running_up(Up) as running:
         yield running
 
 

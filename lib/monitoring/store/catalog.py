@@ -91,9 +91,9 @@ async def locked(session: AsyncSession, kind: type[Owned], sees: UUID | None, re
     return there
 
 
-async def remove(session: AsyncSession, kind: type[Owned], sees: UUID | None, reference: str) -> Owned:
-    """Raise NotFound, or Conflict while a process or a comment refers to it. Return what it was."""
-    row = await by_name(session, kind, sees, reference)
+async def remove(session: AsyncSession, row: Owned) -> None:
+    """Raise Conflict while a process or a comment refers to it, and for what belongs to the system."""
+    kind = type(row)
     if row.user_id is None:
         raise Conflict(f"The template “{row.name}” belongs to the system and stays")
     try:
@@ -102,7 +102,6 @@ async def remove(session: AsyncSession, kind: type[Owned], sees: UUID | None, re
         raise Conflict(
             f"The {KIND[kind]} “{row.name}” is used by a process or its comments; remove those first"
         ) from error
-    return row
 
 
 def _visible(kind: type[Owned], sees: UUID | None) -> Any:

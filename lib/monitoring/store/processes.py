@@ -279,12 +279,6 @@ async def at_rest(session: AsyncSession, process_id: UUID) -> MonitoringProcess:
     return process
 
 
-async def stage_rows(session: AsyncSession, process_id: UUID) -> Sequence[ProcessStage]:
-    statement = select(ProcessStage).where(ProcessStage.monitoring_process_id == process_id)
-    rows = {row.stage: row for row in await session.scalars(statement)}
-    return [rows[stage] for stage in STAGES if stage in rows]
-
-
 async def delete_old_comments(session: AsyncSession, days: int) -> int:
     """Delete finished comments of processes that do not run, older than `days`; return how many."""
     at_rest = select(MonitoringProcess.id).where(MonitoringProcess.status != "running")
