@@ -18,8 +18,8 @@ import psutil
 from sqlalchemy import ScalarSelect, func, select
 
 from benchmarks.ground import ground
-from lib import vault
-from lib.database import Database, SessionFigures
+from lib import llm, vault
+from lib.database import Database, SessionFigures, together
 from lib.garbage import spare_the_collector
 from lib.monitoring.models import AIComment, PromptTemplate
 from lib.settings import settings as read_settings
@@ -111,6 +111,7 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
             generate_comments_for_articles,
             post_comments_for_articles,
         )
+        llm.load()  # as the worker does
         for flow in flows:
             await flow()  # an idle tick: a worker has long loaded its modules
         await _make_world(World(settings, database, site), name, first_tab, logins)
@@ -128,7 +129,7 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
         for task in ticking:
             task.cancel()
         await asyncio.gather(*ticking, return_exceptions=True)
-    return Figure(name, seconds, ideal(logins), _together([each.figures() for each in opened]), cpu)
+    return Figure(name, seconds, ideal(logins), together([each.measures for each in opened]), cpu)
 
 
 COMPONENTS = {"postgres": "PostgreSQL", "playground": "site and model", "prefect": "Prefect server"}
@@ -181,18 +182,6 @@ def _remember(opened: list[Database]) -> None:
         return await enter(self)
 
     Database.__aenter__ = remembering  # type: ignore[method-assign]
-
-
-def _together(figures: list[SessionFigures]) -> SessionFigures:
-    """The worst of each figure over the runs; counts are summed."""
-    return SessionFigures(
-        count=sum(each.count for each in figures),
-        p50=max(each.p50 for each in figures),
-        p99=max(each.p99 for each in figures),
-        max=max(each.max for each in figures),
-        round_trips=sum(each.round_trips for each in figures),
-        peak_connections=max(each.peak_connections for each in figures),
-    )
 
 
 async def _make_world(world: World, name: str, first_tab: int, logins: int) -> None:

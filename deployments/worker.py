@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments import definitions, tidying
 from deployments.in_process import InProcessWorker
-from lib import log
+from lib import llm, log
 from lib.garbage import spare_the_collector
 from lib.settings import Settings
 from lib.settings import settings as read_settings
@@ -45,6 +45,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
     """Poll and run until `stop`; then cancel what runs, and give it a moment."""
     for each in definitions.load().deployments:
         definitions.load_flow(each.entrypoint)
+    llm.load()
     spare_the_collector()
     worker = InProcessWorker(work_pool_name=settings.work_pool, name=worker_name(settings), limit=FLOW_RUNS_AT_ONCE)
     async with get_client() as client:

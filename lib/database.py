@@ -2,10 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeVar, cast
 
 import asyncpg
@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from lib.errors import SessionHeldError
 
 T = TypeVar("T")
+KEEP = 100_000
 # What executes a statement: within a session, or alone.
 Executor = AsyncSession | AsyncConnection
 
@@ -64,7 +65,7 @@ async def persistently(write: Callable[[], Awaitable[T]], seconds: float = 30) -
 
 @dataclass(frozen=True)
 class SessionFigures:
-    """How long sessions were open, in seconds, over the last `Database.KEEP` of them."""
+    """How long sessions were open, in seconds, over the last KEEP of each database."""
 
     count: int
     p50: float
@@ -72,6 +73,29 @@ class SessionFigures:
     max: float
     round_trips: int
     peak_connections: int
+
+
+@dataclass
+class Measures:
+    """What one database has seen; `durations` of sessions in seconds."""
+
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=KEEP))
+    round_trips: int = 0
+    connections: int = 0
+    peak: int = 0
+
+
+def together(measures: Sequence[Measures]) -> SessionFigures:
+    """The figures of all sessions of several databases; the connections are the most that one of them had."""
+    times = sorted(seconds for each in measures for seconds in each.durations) or [0.0]
+    return SessionFigures(
+        count=sum(len(each.durations) for each in measures),
+        p50=times[len(times) // 2],
+        p99=times[min(len(times) - 1, int(len(times) * 0.99))],
+        max=times[-1],
+        round_trips=sum(each.round_trips for each in measures),
+        peak_connections=max((each.peak for each in measures), default=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -86,8 +110,6 @@ class PoolFigures:
 class Database:
     """One engine and its sessions. `async with Database(url) as database:` closes it."""
 
-    KEEP = 100_000
-
     def __init__(self, url: str, pool_size: int = 5) -> None:
         self.engine: AsyncEngine = create_async_engine(
             url,
@@ -98,10 +120,7 @@ class Database:
             hide_parameters=True,  # an error's words are logged and stored, and values may be secrets
         )
         self._committing = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._durations: deque[float] = deque(maxlen=self.KEEP)
-        self._connections = 0
-        self._peak = 0
-        self._round_trips = 0
+        self.measures = Measures()
         event.listen(self.engine.sync_engine, "connect", self._connected)
         event.listen(self.engine.sync_engine, "close", self._closed)
         event.listen(self.engine.sync_engine, "before_cursor_execute", self._executed)
@@ -124,7 +143,7 @@ class Database:
                 try:
                     yield session
                 finally:
-                    self._durations.append(time.perf_counter() - began)
+                    self.measures.durations.append(time.perf_counter() - began)
         finally:
             _held.reset(depth)
 
@@ -138,32 +157,24 @@ class Database:
                 try:
                     yield connection
                 finally:
-                    self._durations.append(time.perf_counter() - began)
+                    self.measures.durations.append(time.perf_counter() - began)
         finally:
             _held.reset(depth)
 
     def figures(self) -> SessionFigures:
         """The measures so far; all zero before the first session."""
-        times = sorted(self._durations) or [0.0]
-        return SessionFigures(
-            count=len(self._durations),
-            p50=times[len(times) // 2],
-            p99=times[min(len(times) - 1, int(len(times) * 0.99))],
-            max=times[-1],
-            round_trips=self._round_trips,
-            peak_connections=self._peak,
-        )
+        return together([self.measures])
 
     def pool_figures(self) -> PoolFigures:
         pool = cast("QueuePool", self.engine.sync_engine.pool)
         return PoolFigures(pool.size(), pool.checkedout(), pool.checkedin())
 
     def _connected(self, *_: object) -> None:
-        self._connections += 1
-        self._peak = max(self._peak, self._connections)
+        self.measures.connections += 1
+        self.measures.peak = max(self.measures.peak, self.measures.connections)
 
     def _closed(self, *_: object) -> None:
-        self._connections -= 1
+        self.measures.connections -= 1
 
     def _executed(self, *_: object) -> None:
-        self._round_trips += 1
+        self.measures.round_trips += 1

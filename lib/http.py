@@ -53,10 +53,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         forbid_session(f"{request.method} {request.url.host}")
         host = request.url.host
         address = await self._checked_address(host, request.url.port or (443 if request.url.scheme == "https" else 80))
-        request.url = request.url.copy_with(host=address)
         request.extensions = {**request.extensions, "sni_hostname": host}
-        response = await self._inner.handle_async_request(request)
-        request.url = request.url.copy_with(host=host)
+        response = await self._sent(request, address)
         if "location" in response.headers:
             # As browsers read it: a backslash in an address is a slash.
             response.headers["location"] = response.headers["location"].replace("\\", "/")
@@ -65,6 +63,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise Permanent(f"{host} sent a compressed answer that was not asked for")
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - narrows the type only
         response.stream = _CappedStream(response.stream, self._limits, host)
+        return response
+
+    async def _sent(self, request: httpx.Request, address: str) -> httpx.Response:
+        asked = request.url
+        if asked.host == address:
+            return await self._inner.handle_async_request(request)
+        request.url = asked.copy_with(host=address)
+        response = await self._inner.handle_async_request(request)
+        request.url = asked
         return response
 
     async def _checked_address(self, host: str, port: int) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import time
 import unicodedata
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
@@ -64,6 +65,11 @@ class NoText(Transient):
     def __init__(self, message: str, completion: Completion) -> None:
         super().__init__(message)
         self.completion = completion
+
+
+def load() -> None:
+    """Load the client's modules, a second's worth, before somebody waits for them."""
+    import_module("openai.resources.chat.completions")
 
 
 class LLM:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from html import escape
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from lib.errors import Permanent
 
-if TYPE_CHECKING:
-    from bs4 import BeautifulSoup, Tag
-    from bs4.filter import SoupStrainer
+Tag = Any  # an element of lxml, which has no types
 
 # A page beyond these would hold the event loop for seconds; the site's own are a hundredth of it.
 MAX_CHARS = 6_000_000
@@ -22,6 +21,7 @@ MAX_LINE = 500
 
 STATES = ("entwurf", "lehrpersonenkontrolle", "publiziert")
 ZURICH = "Europe/Zurich"
+LOG_OUT = "/accounts/logout/"
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class ArticlePage:
 def read_index(html: str, tab_id: str) -> Index:
     """The entries of one tab, in the pupil's or the teacher's view."""
     pane_id = f"pills-{tab_id}"
-    soup = _soup(html, _ids("pills-tab", pane_id))
-    tabs = tuple(_tabs(soup))
-    pane = soup.find("div", id=pane_id)
+    page = _tree(html)
+    tabs = tuple(_tabs(page))
+    pane = next((tag for tag in page.iter("div") if tag.get("id") == pane_id), None)
     if tabs and tab_id not in {tab.id for tab in tabs}:
         pane = None
     entries: dict[str, IndexEntry] = {}
-    for link in pane.find_all("a", href=_ARTICLE_LINK) if pane else ():
+    for link in pane.iter("a") if pane is not None else ():
         entry = _entry(link)
         if entry:
             entries.setdefault(entry.article_id, entry)
@@ -104,17 +104,17 @@ def read_index(html: str, tab_id: str) -> Index:
 
 def read_article(html: str) -> ArticlePage:
     """An article's page; Permanent if it is none."""
-    tags = list(_site_tags(_soup(html)))
+    tags = list(_site_tags(_tree(html)))
     title, author = _title_and_author(tags)
     facts = _facts(tags)
     content, raw_html = _body(tags)
-    form = next((tag for tag in tags if tag.name == "form" and tag.get("id") == "comment-create"), None)
-    if not content and not (title and (facts or form)):
+    form = next((tag for tag in tags if tag.tag == "form" and tag.get("id") == "comment-create"), None)
+    if not content and not (title and (facts or form is not None)):
         raise Permanent("The page holds no article: neither a title with its details nor a text")
     return ArticlePage(
         title=title,
         author=author,
-        edited_at=_date_in([tag for tag in tags if tag.name == "h6" and not _is_within(tag, "comment")]),
+        edited_at=_date_in([tag for tag in tags if tag.tag == "h6" and not _is_within(tag, "comment")]),
         category=facts.get("kategorie", ""),
         task=facts.get("aufgabe", ""),
         likes=_number(facts.get("likes", "")),
@@ -122,31 +122,30 @@ def read_article(html: str) -> ArticlePage:
         content=content,
         raw_html=raw_html,
         comments=tuple(_comment(tag) for tag in tags if _has_class(tag, "card") and _is_within(tag, "comment")),
-        csrf_token=_token(form) if form else None,
+        csrf_token=_token(form) if form is not None else None,
     )
 
 
 def read_csrf(html: str) -> str | None:
     """The token of the log-in form, or of whichever form has one."""
-    soup = _soup(html, _forms())
-    fields = soup.find_all("form")
-    with_password = [form for form in fields if form.find("input", attrs={"name": "password"})]
-    return next(filter(None, map(_token, [*with_password, *fields])), None)
+    forms = list(_tree(html).iter("form"))
+    with_password = [form for form in forms if _field(form, "password") is not None]
+    return next(filter(None, map(_token, [*with_password, *forms])), None)
 
 
 def is_logged_in(html: str) -> bool:
     """Whether the page offers to log out, which is the site's only sign of a session."""
-    return "/accounts/logout/" in html and _soup(html, _forms()).find("form", action="/accounts/logout/") is not None
+    if LOG_OUT not in html:
+        return False
+    return any(form.get("action") == LOG_OUT for form in _tree(html).iter("form"))
 
 
 def is_login_page(html: str) -> bool:
     """Whether the page asks for a username and a password."""
     if "password" not in html:
         return False
-    return any(
-        form.find("input", attrs={"name": "username"}) and form.find("input", attrs={"name": "password"})
-        for form in _soup(html, _forms()).find_all("form")
-    )
+    forms = _tree(html).iter("form")
+    return any(_field(form, "username") is not None and _field(form, "password") is not None for form in forms)
 
 
 # Dates
@@ -185,6 +184,7 @@ _BLANKS = re.compile(r"[ \t\n\u00a0]+")
 BLOCK_TAGS = frozenset(
     ("p", "div", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "tr", "table")
 )
+_UNSEEN = frozenset(("script", "style", "template"))
 # Stand for a paragraph's edge and a <br> while a tree becomes text; `clean` has left none of them in it.
 _EDGE, _BREAK = "\x1e", "\x1f"
 
@@ -194,87 +194,100 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _line(tag: "Tag") -> str:
-    return _BLANKS.sub(" ", clean(tag.get_text())).strip()[:MAX_LINE]
+def _line(tag: Tag) -> str:
+    return _BLANKS.sub(" ", clean("".join(_texts(tag)))).strip()[:MAX_LINE]
 
 
-def _paragraphs(tag: "Tag") -> str:
+def _paragraphs(tag: Tag) -> str:
     """The text of a tag, a blank line between blocks and a newline at each <br>."""
-    blocks = (_BLANKS.sub(" ", block) for block in "".join(_pieces(tag)).split(_EDGE))
+    blocks = (_BLANKS.sub(" ", block) for block in "".join(_texts(tag, _EDGE, _BREAK)).split(_EDGE))
     lines = ("\n".join(clean(line).strip() for line in block.split(_BREAK)).strip() for block in blocks)
     return "\n\n".join(filter(None, lines))
 
 
-def _pieces(root: "Tag") -> "Iterator[str]":
-    from bs4.element import NavigableString, Tag  # noqa: PLC0415
+def _texts(root: Tag, edge: str = "", line_break: str = "") -> Iterator[str]:
+    """The texts that a reader sees, in order, with `edge` around blocks and `line_break` for each <br>."""
+    from lxml import etree  # noqa: PLC0415
 
-    waiting: list[object] = [root]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Tag):
-            edge = [_EDGE] if node.name in BLOCK_TAGS else []
-            waiting += [*edge, *reversed(node.contents)]
-            yield from [_BREAK] if node.name == "br" else edge
-        elif type(node) in (NavigableString, str):  # comments and scripts are subclasses
-            yield str(node)
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, tag in walk:
+        if tag.tag in BLOCK_TAGS:
+            yield edge
+        if event == "end":
+            yield (tag.tail or "") if tag is not root else ""
+        elif tag.tag in _UNSEEN:
+            walk.skip_subtree()
+        else:
+            yield line_break if tag.tag == "br" else ""
+            yield tag.text or ""
+
+
+def _inner_html(tag: Tag) -> str:
+    from lxml import etree  # noqa: PLC0415
+
+    children = (etree.tostring(child, encoding="unicode", method="html") for child in tag)
+    return clean(escape(tag.text or "", quote=False) + "".join(children)).strip()
 
 
 # Trees
 
+_TEXTS = frozenset(("highlight-target", "card-text"))
 
-def _soup(html: str, only: "SoupStrainer | None" = None) -> "BeautifulSoup":
-    from bs4 import BeautifulSoup, ParserRejectedMarkup  # noqa: PLC0415 - only who reads a page needs it
-    from lxml.etree import LxmlError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+def _tree(html: str) -> Tag:
+    """The root of a page; Permanent for what is too large or cannot be parsed."""
+    from lxml import etree  # noqa: PLC0415 - only who reads a page needs it
 
     if len(html) > MAX_CHARS or html.count("<") > MAX_TAGS:
         raise Permanent(f"The page is too large to read: {len(html):,} characters, {html.count('<'):,} tags")
-    # "<?" would make the parser warn of XML, a first line without a tag of a file name.
-    markup = "\n" + clean(html).replace("<?", "&lt;?")
+    # "<?" is no HTML, and with an encoding in it the parser would refuse the text.
+    markup = clean(html).replace("<?", "&lt;?")
+    parser = etree.HTMLParser(remove_comments=True, remove_pis=True, no_network=True, huge_tree=True)
     try:
-        return BeautifulSoup(markup, "lxml", parse_only=only)
-    except (ParserRejectedMarkup, LxmlError, ValueError, AssertionError, RecursionError) as error:
+        root = etree.HTML(markup, parser) if markup.strip() else None
+    except (etree.LxmlError, ValueError, AssertionError) as error:
         raise Permanent(f"The page cannot be read as HTML: {str(error)[:200]}") from error
+    if root is None:
+        return etree.Element("html")
+    # What follows an early </html> comes as a tree of its own; a browser shows it all the same.
+    root.extend(list(root.itersiblings()))
+    return root
 
 
-def _ids(*ids: str) -> "SoupStrainer":
-    from bs4.filter import SoupStrainer  # noqa: PLC0415
-
-    return SoupStrainer(id=list(ids))
-
-
-def _forms() -> "SoupStrainer":
-    from bs4.filter import SoupStrainer  # noqa: PLC0415
-
-    return SoupStrainer("form")
-
-
-def _site_tags(root: "Tag") -> "Iterator[Tag]":
+def _site_tags(root: Tag) -> Iterator[Tag]:
     """What the site made, in order: not what is in a text, since rich text may imitate a comment or a form."""
-    from bs4 import Tag  # noqa: PLC0415
-
     waiting = [root]
     while waiting:
         tag = waiting.pop()
         yield tag
-        if not _has_class(tag, "highlight-target") and not _has_class(tag, "card-text"):
-            waiting += [child for child in reversed(tag.contents) if isinstance(child, Tag)]
+        if _TEXTS.isdisjoint(_classes(tag)):
+            waiting += reversed(tag)
 
 
-def _has_class(tag: "Tag", name: str) -> bool:
-    return name in (tag.attrs.get("class") or ())
+def _classes(tag: Tag) -> list[str]:
+    words: str = tag.get("class", "")
+    return words.split()
 
 
-def _is_within(tag: "Tag", name: str) -> bool:
-    return any(_has_class(parent, name) for parent in tag.parents)
+def _has_class(tag: Tag, name: str) -> bool:
+    return name in _classes(tag)
 
 
-def _date_in(tags: "Iterable[Tag]") -> datetime | None:
+def _is_within(tag: Tag, name: str) -> bool:
+    return any(_has_class(parent, name) for parent in tag.iterancestors())
+
+
+def _date_in(tags: Iterable[Tag]) -> datetime | None:
     return next(filter(None, (parse_german_date(_line(tag)) for tag in tags)), None)
 
 
-def _token(form: "Tag") -> str | None:
-    field = form.find("input", attrs={"name": "csrfmiddlewaretoken"})
-    return clean(str(field.get("value") or "")) or None if field else None
+def _field(form: Tag, name: str) -> Tag | None:
+    return next((field for field in form.iter("input") if field.get("name") == name), None)
+
+
+def _token(form: Tag) -> str | None:
+    field = _field(form, "csrfmiddlewaretoken")
+    return None if field is None else clean(field.get("value", "")) or None
 
 
 # The index
@@ -283,24 +296,26 @@ _ARTICLE_LINK = re.compile(r"^(?:https?://[^/]+)?/article/([0-9]{1,18})/?(?:[?#]
 _TEACHER_CELLS = 7
 
 
-def _tabs(soup: "BeautifulSoup") -> "Iterator[Tab]":
-    for button in soup.select("#pills-tab button[role=tab]"):
-        target = str(button.get("data-bs-target") or "")
+def _tabs(page: Tag) -> Iterator[Tab]:
+    lists = (tag for tag in page.iter() if tag.get("id") == "pills-tab")
+    for button in (button for tag in lists for button in tag.iter("button") if button.get("role") == "tab"):
+        target = button.get("data-bs-target", "")
         if target.startswith("#pills-"):
             yield Tab(clean(target.removeprefix("#pills-")), _line(button))
 
 
-def _entry(link: "Tag") -> IndexEntry | None:
-    found = _ARTICLE_LINK.match(str(link.get("href")))
-    row = link.find_parent("tr")
+def _entry(link: Tag) -> IndexEntry | None:
+    found = _ARTICLE_LINK.match(link.get("href", ""))
     if found is None:
         return None
-    return _row(found[1], link, row) if row else _card(found[1], link)
+    row = next(link.iterancestors("tr"), None)
+    return _card(found[1], link) if row is None else _row(found[1], link, row)
 
 
-def _row(article_id: str, link: "Tag", row: "Tag") -> IndexEntry | None:
-    cells = row.find_all("td", recursive=False)
-    first = next((place for place, cell in enumerate(cells) if cell in link.parents), 0)
+def _row(article_id: str, link: Tag, row: Tag) -> IndexEntry | None:
+    cells = row.findall("td")
+    around = set(link.iterancestors("td"))
+    first = next((place for place, cell in enumerate(cells) if cell in around), 0)
     if len(cells) - first < _TEACHER_CELLS:
         return None
     author, visibility, category, task, state, date = map(_line, cells[first + 1 : first + _TEACHER_CELLS])
@@ -316,13 +331,13 @@ def _row(article_id: str, link: "Tag", row: "Tag") -> IndexEntry | None:
     )
 
 
-def _card(article_id: str, link: "Tag") -> IndexEntry:
+def _card(article_id: str, link: Tag) -> IndexEntry:
     lines: dict[str, str] = {}
     state = ""
-    for part in link.find_all(class_=True):
-        for name in part.get_attribute_list("class"):
-            lines.setdefault(str(name), _line(part))
-            state = state or (str(name) if name in STATES else "")
+    for part in link.iterdescendants():
+        for name in _classes(part):
+            lines.setdefault(name, _line(part))
+            state = state or (name if name in STATES else "")
     return IndexEntry(
         article_id,
         lines.get("article-title") or _line(link),
@@ -336,16 +351,16 @@ def _card(article_id: str, link: "Tag") -> IndexEntry:
 # The article
 
 
-def _title_and_author(tags: "list[Tag]") -> tuple[str, str]:
-    line = next((_line(tag) for tag in tags if tag.name == "h1"), "")
+def _title_and_author(tags: list[Tag]) -> tuple[str, str]:
+    line = next((_line(tag) for tag in tags if tag.tag == "h1"), "")
     title, by, author = line.rpartition(" von ")
     return (title, author) if by else (line, "")
 
 
-def _facts(tags: "list[Tag]") -> dict[str, str]:
+def _facts(tags: list[Tag]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for item in tags:
-        if item.name == "li" and _has_class(item, "list-group-item"):
+        if item.tag == "li" and _has_class(item, "list-group-item"):
             name, _, value = _line(item).partition(":")
             facts.setdefault(name.strip().lower(), value.strip())
     return facts
@@ -356,29 +371,29 @@ def _number(text: str) -> int:
     return int(found[0]) if found else 0
 
 
-def _body(tags: "list[Tag]") -> tuple[str, str]:
+def _body(tags: list[Tag]) -> tuple[str, str]:
     """The article as text and as HTML; the text-to-speech field stands in where nothing else holds it."""
     bodies = [tag for tag in tags if _has_class(tag, "highlight-target") and _is_within(tag, "article")]
-    spoken = next((tag for tag in tags if tag.name == "textarea" and tag.get("id") == "text-to-speech"), None)
-    if spoken is not None and not any(body.find("p") for body in bodies):
-        text = clean(spoken.get_text()).strip()
+    spoken = next((tag for tag in tags if tag.tag == "textarea" and tag.get("id") == "text-to-speech"), None)
+    if spoken is not None and not any(body.find(".//p") is not None for body in bodies):
+        text = clean("".join(_texts(spoken))).strip()
         if text:
-            return text, clean(spoken.decode_contents()).strip()
-    raw_html = "\n".join(clean(body.decode_contents()).strip() for body in bodies)
+            return text, _inner_html(spoken)
+    raw_html = "\n".join(map(_inner_html, bodies))
     return "\n\n".join(filter(None, map(_paragraphs, bodies))), raw_html
 
 
 _COMMENT_LINK = re.compile(r"^(?:https?://[^/]+)?/comment/([0-9]{1,18})/?(?:[?#]|$)")
 
 
-def _comment(card: "Tag") -> SiteComment:
+def _comment(card: Tag) -> SiteComment:
     tags = list(_site_tags(card))
-    links = (_COMMENT_LINK.match(str(tag.get("href") or "")) for tag in tags if tag.name == "a")
-    author = next((_line(tag) for tag in tags if tag.name == "h5" and _has_class(tag, "card-title")), "")
+    links = (_COMMENT_LINK.match(tag.get("href", "")) for tag in tags if tag.tag == "a")
+    author = next((_line(tag) for tag in tags if tag.tag == "h5" and _has_class(tag, "card-title")), "")
     own = next(filter(None, links), None)
     return SiteComment(
         id=own[1] if own else None,
         author=author.removeprefix("von ").strip(),
         text="\n\n".join(filter(None, (_paragraphs(tag) for tag in tags if _has_class(tag, "card-text")))),
-        posted_at=_date_in([tag for tag in tags if tag.name == "h6"]),
+        posted_at=_date_in([tag for tag in tags if tag.tag == "h6"]),
     )

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import openai.resources.chat.completions
-from bs4 import BeautifulSoup
 from sqlalchemy.orm import configure_mappers
 
 from flows.discover_articles import discover_articles
@@ -20,7 +19,7 @@ from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
 from lib import http
-from lib.monitoring import posting, sites
+from lib.monitoring import pages, posting, sites
 from lib.monitoring.items import CommentToPost, ProcessRef, TickReport
 from lib.monitoring.mymoment import MyMoment
 from tasks import discovery, generation, preparation, tick
@@ -45,7 +44,7 @@ def warm_up() -> None:
     """What every worker would otherwise do first; without a thread, a socket or a random number left behind."""
     http.trusted()
     configure_mappers()
-    BeautifulSoup("<p>", "lxml")
+    pages.read_csrf("<p>")
 
 
 def run() -> None:

@@ -19,7 +19,7 @@ for name in sys.argv[1:]:
     began = time.process_time()
     importlib.import_module("flows." + name)
     seconds = time.process_time() - began
-    found[name] = [seconds, sorted({"sqlalchemy", "openai", "bs4", "lxml", "asyncpg"} & (set(sys.modules) - before))]
+    found[name] = [seconds, sorted({"sqlalchemy", "openai", "lxml", "asyncpg"} & (set(sys.modules) - before))]
 print(json.dumps(found))
 """
 
