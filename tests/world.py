@@ -88,8 +88,10 @@ class World:
     async def desk(self) -> lifecycle.Desk:
         return lifecycle.Desk(self.settings, self.database, vault.open_vault(self.settings), await self.user())
 
-    async def comments(self, process_id: UUID, number: int, status: str = "discovered", **fields: Any) -> list[UUID]:
-        """Comments on articles 1 to `number` with the process's first login and template."""
+    async def comments(
+        self, process_id: UUID, number: int, status: str = "discovered", *, first: int = 1, **fields: Any
+    ) -> list[UUID]:
+        """Comments on so many articles, from the id `first` on, with the process's first login and template."""
         async with self.database.session() as session:
             process = (await session.scalars(select(MonitoringProcess).where(MonitoringProcess.id == process_id))).one()
             parts = await processes.parts(session, process)
@@ -107,7 +109,7 @@ class World:
                     "status": status,
                     **fields,
                 }
-                for article in range(1, number + 1)
+                for article in range(first, first + number)
                 for template in parts.templates
             ]
             return await comments.insert_discovered(session, rows)
@@ -126,10 +128,10 @@ class World:
             past = "now() - interval '1 second'"
             for table in ("ai_comments", "monitoring_process_stages", "mymoment_logins"):
                 await session.execute(
-                    text(f"UPDATE {table} SET lease_expires_at = {past} WHERE claim_token IS NOT NULL")  # noqa: S608
+                    text(f"UPDATE {table} SET lease_expires_at = {past} WHERE claim_token IS NOT NULL")
                 )
             await session.execute(
-                text(f"UPDATE mymoment_logins SET posting_lease_expires_at = {past} WHERE posting_token IS NOT NULL")  # noqa: S608
+                text(f"UPDATE mymoment_logins SET posting_lease_expires_at = {past} WHERE posting_token IS NOT NULL")
             )
 
     async def look_again(self) -> None:

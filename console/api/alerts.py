@@ -8,14 +8,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from console.api.paging import After, Limit, Page
-from console.security.actor import Admin
+from console.desk import alerts as desk
+from console.security.actor import Admin, doer_of, visit_of
 from console.security.errors import NotSignedIn
-from console.security.state import address_of, console_of
-from lib.alerts import delivery, relay, store
+from console.security.state import console_of
+from lib.alerts import relay, store
 from lib.alerts.causes import Report
-from lib.alerts.models import Alert, AlertAttempt
-from lib.errors import Conflict
-from lib.people.store import audit
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
 
@@ -94,67 +92,36 @@ async def report_cause(request: Request, report: Report) -> Reported:
 @router.get("")
 async def list_alerts(
     request: Request,
-    _: Admin,
+    actor: Admin,
     limit: Limit = 50,
     after: After = None,
     only_open: Annotated[bool, Query(description="Only what is not over.")] = False,
 ) -> Page[AlertRecord]:
     """What was found wrong, the newest first."""
-    async with console_of(request).database.session() as session:
-        found = await store.listed(session, limit=limit + 1, before=after, only_open=only_open)
-    items = [AlertRecord(**_fields(alert)) for alert in found[:limit]]
-    return Page(items=items, next=str(items[-1].id) if len(found) > limit else None)
+    found = await desk.listed(visit_of(request, actor), limit=limit, after=after, only_open=only_open)
+    following = None if found["next"] is None else str(found["next"])
+    return Page(items=[AlertRecord(**each) for each in found["alerts"]], next=following)
 
 
 @router.get("/webhook")
-async def read_webhook(request: Request, _: Admin) -> WebhookRecord:
+async def read_webhook(request: Request, actor: Admin) -> WebhookRecord:
     """Where alerts go, and whether they do."""
-    console = console_of(request)
-    target = delivery.endpoint(console.settings)
-    if target is None:
-        return WebhookRecord(host=None, stopped="PRESSROOM_ALERT_WEBHOOK_URL is not set")
-    async with console.database.session() as session:
-        return WebhookRecord(host=target.host, stopped=await store.stopped(session, target.digest))
+    return WebhookRecord(**await desk.webhook(visit_of(request, actor)))
 
 
 @router.post("/webhook/resume")
 async def resume_sending(request: Request, actor: Admin) -> WebhookRecord:
     """Send to the webhook again although it answered 410."""
-    console = console_of(request)
-    target = delivery.endpoint(console.settings)
-    if target is None:
-        raise Conflict("No webhook is set: PRESSROOM_ALERT_WEBHOOK_URL")
-    async with console.database.session() as session:
-        if await store.resume_endpoint(session, target.digest):
-            who = {"via": actor.via, "address": address_of(request)}
-            await audit(session, actor.user_id, "alerts.resume", "webhook", details={"host": target.host}, **who)
-    return WebhookRecord(host=target.host, stopped=None)
+    return WebhookRecord(**await desk.resume(visit_of(request, actor), doer_of(request, actor)))
 
 
 @router.get("/{alert_id}")
-async def read_alert(request: Request, _: Admin, alert_id: UUID) -> AlertWithAttempts:
+async def read_alert(request: Request, actor: Admin, alert_id: UUID) -> AlertWithAttempts:
     """With each attempt to tell it."""
-    async with console_of(request).database.session() as session:
-        alert, attempts = await store.read(session, alert_id)
-    return AlertWithAttempts(**_fields(alert), attempted=[_attempt(each) for each in attempts])
+    return AlertWithAttempts(**await desk.show(visit_of(request, actor), alert_id))
 
 
 @router.post("/{alert_id}/send", status_code=202)
 async def send_alert_again(request: Request, actor: Admin, alert_id: UUID) -> AlertWithAttempts:
     """Put one that is dead, or was only recorded, in the queue. The receiver sees the same webhook-id as before."""
-    async with console_of(request).database.session() as session:
-        alert, attempts = await store.read(session, alert_id)
-        if not await store.send_again(session, alert_id):
-            raise Conflict(f"The alert is {alert.status}; only one that is dead or recorded can be sent again")
-        await audit(session, actor.user_id, "alert.send", "alert", alert_id, via=actor.via, address=address_of(request))
-        await session.refresh(alert)
-    return AlertWithAttempts(**_fields(alert), attempted=[_attempt(each) for each in attempts])
-
-
-def _fields(alert: Alert) -> dict[str, Any]:
-    same = AlertRecord.model_fields.keys() - {"first_seen_at"}
-    return {name: getattr(alert, name) for name in same} | {"first_seen_at": alert.created_at}
-
-
-def _attempt(attempt: AlertAttempt) -> AttemptRecord:
-    return AttemptRecord.model_validate(attempt, from_attributes=True)
+    return AlertWithAttempts(**await desk.send(visit_of(request, actor), doer_of(request, actor), alert_id))

@@ -16,9 +16,7 @@ from console.api.paging import After, Limit, Page, page_of
 from console.api.schemas import Given, Name, Reference, Told
 from console.desk import comparisons
 from console.desk.comparisons import MOST_TO_PICK, NewComparison
-from console.desk.visit import Visit
 from console.security.actor import Operator, Viewer, visit_of
-from lib.errors import PressroomError
 from lib.monitoring.comparison import MOST_ARTICLES
 
 router = APIRouter(prefix="/comparisons", tags=["comparisons"])
@@ -152,21 +150,11 @@ async def create(request: Request, actor: Operator, wanted: ComparisonRequest, k
 
     async def do() -> Response:
         asked = wanted.model_dump(exclude={"comments"})
-        made = await comparisons.create(visit, NewComparison(**asked, comments=[str(id_) for id_ in wanted.comments]))
-        await _start(visit, made)
+        made = await comparisons.begin(visit, NewComparison(**asked, comments=[str(id_) for id_ in wanted.comments]))
         document = ComparisonDocument.model_validate(await comparisons.show(visit, made))
         return etags.plain(document, status=201, location=f"/api/v1/comparisons/{made}")
 
     return await once(request, actor, key, do)
-
-
-async def _start(visit: Visit, comparison_id: UUID) -> None:
-    try:
-        await comparisons.start(visit, comparison_id)
-    except PressroomError:
-        # A run that was begun all the same finds nothing to do.
-        await comparisons.remove(visit, comparison_id)
-        raise
 
 
 @router.get("/articles", responses=problems.said(404))

@@ -8,7 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from console.security.actor import Admin, Viewer, doer_of
+from console.api import problems
+from console.desk import people as desk
+from console.security.actor import Admin, Viewer, doer_of, visit_of
 from console.security.state import console_of
 from lib.people import members
 from lib.people.members import Invitation
@@ -40,6 +42,12 @@ class UserDocument(BaseModel):
     has_password: bool
     last_login_at: datetime | None
     created_at: datetime
+
+
+class ChangedUserDocument(UserDocument):
+    """A user as they are now. `processes_stopped`: those of theirs that were stopped because they were deactivated."""
+
+    processes_stopped: list[str]
 
 
 class UserList(BaseModel):
@@ -107,11 +115,15 @@ async def user(request: Request, actor: Admin, user_id: UUID) -> UserDocument:
     return document(await members.find(console_of(request).database, str(user_id)))
 
 
-@router.patch("/users/{user_id}")
-async def change(request: Request, actor: Admin, user_id: UUID, wanted: UserChange) -> UserDocument:
-    """Change a role, deactivate or activate. The last active administrator stays one."""
-    database, by = console_of(request).database, doer_of(request, actor)
-    return document(await members.change(database, by, user_id, role=wanted.role, is_active=wanted.is_active))
+@router.patch("/users/{user_id}", responses=problems.said(404, 409, 424))
+async def change(request: Request, actor: Admin, user_id: UUID, wanted: UserChange) -> ChangedUserDocument:
+    """Change a role, deactivate or activate. The last active administrator stays one.
+
+    The processes of who is deactivated are stopped; the answer comes when nothing more can be posted for them.
+    """
+    visit, by = visit_of(request, actor), doer_of(request, actor)
+    done = await desk.change(visit, by, user_id, role=wanted.role, is_active=wanted.is_active)
+    return ChangedUserDocument.model_validate(asdict(done.person) | {"processes_stopped": list(done.stopped)})
 
 
 @router.post("/users/{user_id}/link", status_code=201)

@@ -1,19 +1,31 @@
-"""`pressroom comment`: read, approve, reject, try again."""
+"""`pressroom comment`: read, approve, reject, edit, have written anew, try again."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from console.cli import given
 from console.cli.options import ProcessName
 from console.cli.output import AsJson, cut, facts, line, show, table, when
 from console.record import Record
-from lib.errors import Invalid
+from lib.errors import Conflict, Invalid
 from lib.monitoring.stages import CommentStatus
 
-app = typer.Typer(no_args_is_help=True, help="Comments: read them, approve or reject each, try failed ones again.")
+if TYPE_CHECKING:
+    from console.desk.visit import Visit
+
+app = typer.Typer(no_args_is_help=True, help="Comments: read, approve, reject, edit them, try failed ones again.")
 
 Approval = Literal["approved", "rejected", "none"]
 
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or six digits of either end.", show_default=False)]
+Seen = Annotated[
+    str | None,
+    typer.Option(
+        "--version", help="Only if nobody changed it since; `comment show --json` has it.", show_default=False
+    ),
+]
 Ids = Annotated[
     list[str],
     typer.Argument(metavar="ID...", help="Ids; six of the first or last digits do.", show_default=False),
@@ -64,15 +76,32 @@ def _row(row: Record) -> tuple[object, ...]:
 
 @app.command("show")
 def show_(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="Its id, or six digits of either end.", show_default=False)],
+    id_: Id,
+    history: Annotated[
+        bool, typer.Option("--history", help="With all that moved it, and each call of a model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one comment: the article, the text, and what became of it."""
     from console.cli.visit import visiting  # noqa: PLC0415 - quick start
     from console.desk import comments  # noqa: PLC0415
 
-    found = visiting(lambda visit: comments.show(visit, id_))
-    show(found, lambda: _say_all(found), as_json=as_json)
+    found = visiting(lambda visit: comments.life(visit, id_) if history else comments.show(visit, id_))
+
+    def human() -> None:
+        _say_all(found)
+        if history:
+            line("")
+            table(("When", "What", "By", "More"), [_step(step) for step in found["history"]], "Nothing happened yet.")
+
+    show(found, human, as_json=as_json)
+
+
+def _step(step: Record) -> tuple[object, ...]:
+    if step["what"] == "attempt":
+        tokens = f"{step['input_tokens'] + step['output_tokens']} tokens"
+        return (when(step["at"]), f"model: {step['outcome']}", step["provider"], cut(step["error"] or tokens, 100))
+    return (when(step["at"]), step["kind"], step["actor"], cut(step["note"], 100))
 
 
 def _say_all(found: Record) -> None:
@@ -140,6 +169,62 @@ def reject(ids: Ids, as_json: AsJson = False) -> None:
             _say("Look on the site:", len(done.sent), " was sent before and no answer came; it may be there")
 
     show({"rejected": done.changed, "already_rejected": done.unchanged, "sent": done.sent}, human, as_json=as_json)
+
+
+@app.command()
+def edit(
+    id_: Id,
+    text: Annotated[Path, typer.Option("--text", metavar="FILE", help="The new text; - is stdin.", show_default=False)],
+    version: Seen = None,
+    approve: Annotated[bool, typer.Option("--approve", help="And let it be posted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a generated comment another text. The disclosure stays before it; an approval is taken back."""
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments, review  # noqa: PLC0415
+
+    said = given.text_file(text, "The text").strip()
+
+    async def do(visit: "Visit") -> Record:
+        now = await comments.show(visit, id_)
+        saved = await review.edit(visit, str(now["id"]), said, version or now["version"])
+        return await _approved(visit, saved) if approve else saved
+
+    found = visiting(do)
+    done = "It is approved." if approve else "It waits for approval: `pressroom comment approve`."
+    show(found, lambda: line(f"Saved. {done}"), as_json=as_json)
+
+
+async def _approved(visit: "Visit", saved: Record) -> Record:
+    from console.desk import review  # noqa: PLC0415 - quick start
+
+    (ruled,) = await review.approve(visit, [review.Choice(str(saved["id"]), saved["version"])])
+    if ruled["outcome"] != "done":
+        raise Conflict(f"The text is saved, but not approved: {ruled['message']}")
+    return await review.one(visit, str(saved["id"]))
+
+
+@app.command()
+def regenerate(
+    id_: Id,
+    template: Annotated[str | None, typer.Option(help="With another template.", show_default=False)] = None,
+    note: Annotated[
+        str | None, typer.Option(help="What this one answer is to heed; only this comment gets it.", show_default=False)
+    ] = None,
+    version: Seen = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a comment back to the model. Its process must run for that."""
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import comments, review  # noqa: PLC0415
+
+    async def do(visit: "Visit") -> Record:
+        comment_id = str((await comments.show(visit, id_))["id"])
+        return await review.regenerate(visit, comment_id, template=template, note=note, version=version)
+
+    found = visiting(do)
+    words = "It goes back to the model, and waits for a decision when there is a new answer."
+    show(found, lambda: line(words), as_json=as_json)
 
 
 @app.command()

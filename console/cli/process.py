@@ -2,69 +2,34 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from console.cli.options import Name, name_callback, names_callback
+from console.cli.options import Name
 from console.cli.output import AsJson, cut, facts, line, note, show, span, table, when
+from console.cli.process_options import (
+    BudgetMoney,
+    BudgetTokens,
+    Category,
+    Description,
+    Fallback,
+    Hide,
+    Limit,
+    Logins,
+    MaxMinutes,
+    NewState,
+    Post,
+    Provider,
+    Search,
+    Tab,
+    Task,
+    Templates,
+)
 from console.record import Record
 from lib.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="What is watched, with which login, prompt and model, and how it goes.")
-
-State = Literal["publiziert", "entwurf", "lehrpersonenkontrolle", "any"]
-
-Logins = Annotated[
-    list[str] | None,
-    typer.Option("--login", help="A login that looks and comments. Repeatable.", callback=names_callback),
-]
-Templates = Annotated[
-    list[str] | None,
-    typer.Option("--template", help="A prompt; one comment each. Repeatable.", callback=names_callback),
-]
-Provider = Annotated[
-    str | None, typer.Option(help="The model that writes.", callback=name_callback, show_default=False)
-]
-Fallback = Annotated[
-    str | None,
-    typer.Option(help="The provider that writes while the first is down; “” for none.", show_default=False),
-]
-BudgetTokens = Annotated[
-    int | None, typer.Option(help="Tokens that it may use a day; -1 takes the limit away.", show_default=False)
-]
-BudgetMoney = Annotated[
-    str | None,
-    typer.Option(help="Money that it may use a day, in its provider's currency; -1 for no limit.", show_default=False),
-]
-Description = Annotated[str | None, typer.Option(help="What it is for.", show_default=False)]
-Tab = Annotated[
-    str | None, typer.Option(help="The tab of the index: alle, home, or a class's number.", show_default=False)
-]
-Category = Annotated[str | None, typer.Option(help="Only this category, by number.", show_default=False)]
-Task = Annotated[str | None, typer.Option(help="Only this task, by number.", show_default=False)]
-Search = Annotated[str | None, typer.Option(help="Only titles that hold these words.", show_default=False)]
-NewState = Annotated[State | None, typer.Option("--state", help="Only articles in this state.", show_default=False)]
-Limit = Annotated[
-    int | None, typer.Option(min=1, max=1000, help="New articles to take from one look.", show_default=False)
-]
-Post = Annotated[
-    bool | None,
-    typer.Option(
-        "--post/--generate-only",
-        help="Post publicly without asking, or wait for approval of each comment (the default).",
-        show_default=False,
-    ),
-]
-Hide = Annotated[
-    bool | None,
-    typer.Option("--hide-comments/--show-comments", help="Whether the site hides what is posted.", show_default=False),
-]
-MaxMinutes = Annotated[
-    int | None,
-    typer.Option(min=1, max=1440, help="How long it runs before it stops by itself (60).", show_default=False),
-]
-
 
 _GIVES = {
     "a login": "--login",
@@ -316,6 +281,21 @@ def stop(
 
     found = visiting(lambda visit: processes.stop(visit, name, completed=completed))
     show(found, lambda: line(f"Process “{name}” is {found['status']}; nothing more is posted for it."), as_json=as_json)
+
+
+@app.command("stop-all")
+def stop_all(as_json: AsJson = False) -> None:
+    """Stop every process of yours, and return when nothing more can be posted for any."""
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import processes  # noqa: PLC0415
+
+    found = visiting(processes.stop_all)
+
+    def human() -> None:
+        names = ", ".join(found["stopped"])
+        line(f"Stopped {names}; nothing more is posted." if names else "Nothing was running; nothing more is posted.")
+
+    show(found, human, as_json=as_json)
 
 
 @app.command()

@@ -1,10 +1,12 @@
 """`pressroom user`: who may use the console, and as what."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.cli.output import AsJson, facts, line, show, table, when
+from console.cli import token
+from console.cli.output import AsJson, facts, line, note, show, table, when
 from console.record import Record
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from lib.people.store.accounts import Person
 
 app = typer.Typer(no_args_is_help=True, help="People: invite them to the console, change what they may do.")
+app.add_typer(token.app, name="token")
 
 Who = Annotated[str, typer.Argument(metavar="NAME", help="Their name or id.", show_default=False)]
 RoleName = Annotated[str, typer.Argument(metavar="ROLE", help="viewer, operator or admin.", show_default=False)]
@@ -126,10 +129,36 @@ def role_(who: Who, role: RoleName, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def deactivate(who: Who, as_json: AsJson = False) -> None:
-    """Sign them out everywhere and let them in no more; what they own stays."""
+def deactivate(
+    who: Who,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign them out everywhere, let them in no more, and stop their processes; what they own stays."""
+    if sys.stdin.isatty() and not yes:
+        _ask_about_running(who)
     found = _set_active(who, active=False)
-    show(found, lambda: line(f"Deactivated “{found['name']}”."), as_json=as_json)
+
+    def human() -> None:
+        line(f"Deactivated “{found['name']}”.")
+        if found["processes_stopped"]:
+            line(f"Stopped {', '.join(found['processes_stopped'])}; nothing more is posted for them.")
+
+    show(found, human, as_json=as_json)
+
+
+def _ask_about_running(who: str) -> None:
+    from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import people  # noqa: PLC0415
+    from lib.people import members  # noqa: PLC0415
+
+    async def count(visit: "Visit") -> int:
+        person = await members.find(visit.database, who)
+        return (await people.running(visit)).get(person.id, 0)
+
+    if number := visiting(count):
+        note(f"“{who}” has {number} process{'' if number == 1 else 'es'} that run; deactivating stops them.")
+        typer.confirm("Deactivate?", abort=True, err=True)
 
 
 @app.command()
@@ -141,10 +170,12 @@ def activate(who: Who, as_json: AsJson = False) -> None:
 
 def _set_active(who: str, *, active: bool) -> Record:
     from console.cli.visit import visiting  # noqa: PLC0415 - quick start
+    from console.desk import people  # noqa: PLC0415
     from lib.people import members  # noqa: PLC0415
 
     async def do(visit: "Visit") -> Record:
         person = await members.find(visit.database, who)
-        return _record(await members.change(visit.database, _by(visit), person.id, is_active=active))
+        done = await people.change(visit, _by(visit), person.id, is_active=active)
+        return _record(done.person) | {"processes_stopped": list(done.stopped)}
 
     return visiting(do)

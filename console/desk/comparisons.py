@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from console.desk import given, runs, trail
 from console.desk.visit import Visit
 from console.record import Record
-from lib.errors import Conflict, Invalid
+from lib.errors import Conflict, Invalid, PressroomError
 from lib.monitoring import comparison, fields
 from lib.monitoring.comparison import MOST_ARTICLES, Compared, Wanted
 from lib.monitoring.records import Comparison
@@ -92,6 +92,18 @@ async def start(visit: Visit, comparison_id: UUID) -> str:
         details = {"name": row.name, "flow_run_id": flow_run_id}
         await trail.note(session, visit, "comparison.start", row.id, details)
     return flow_run_id
+
+
+async def begin(visit: Visit, wanted: NewComparison) -> UUID:
+    """Make it and start it; when it cannot be started, none is made."""
+    made = await create(visit, wanted)
+    try:
+        await start(visit, made)
+    except PressroomError:
+        # A run that was begun all the same finds nothing to do.
+        await remove(visit, made)
+        raise
+    return made
 
 
 async def listed(visit: Visit) -> list[Record]:

@@ -14,7 +14,7 @@ from console.record import Record
 from lib.monitoring.models import LLMProviderConfiguration, MyMomentLogin, PromptTemplate
 from lib.monitoring.store import articles as article_store
 from lib.monitoring.store import budgets, catalog, metrics
-from lib.monitoring.store.uses import uses
+from lib.monitoring.store.uses import comments_of, uses
 from lib.people.store import accounts
 
 Owned = TypeVar("Owned", MyMomentLogin, LLMProviderConfiguration, PromptTemplate)
@@ -33,7 +33,7 @@ async def login(visit: Visit, login_id: UUID) -> Record:
     """Raise NotFound."""
     async with visit.database.session() as session:
         row = await catalog.by_name(session, MyMomentLogin, visit.sees, str(login_id))
-        return (await _described(session, visit, MyMomentLogin, [row], login_desk.record))[0]
+        return await _one(session, visit, MyMomentLogin, row, login_desk.record)
 
 
 async def providers(visit: Visit) -> list[Record]:
@@ -48,8 +48,8 @@ async def provider(visit: Visit, provider_id: UUID) -> Record:
     """Raise NotFound."""
     async with visit.database.session() as session:
         row = await catalog.by_name(session, LLMProviderConfiguration, visit.sees, str(provider_id))
-        found = await _described(session, visit, LLMProviderConfiguration, [row], provider_desk.record)
-        return (await _with_use(session, visit, found, row.id))[0]
+        found = await _one(session, visit, LLMProviderConfiguration, row, provider_desk.record)
+        return (await _with_use(session, visit, [found], row.id))[0]
 
 
 async def templates(visit: Visit) -> list[Record]:
@@ -63,7 +63,7 @@ async def template(visit: Visit, template_id: UUID) -> Record:
     """With its prompts. Raise NotFound."""
     async with visit.database.session() as session:
         row = await catalog.by_name(session, PromptTemplate, visit.sees, str(template_id))
-        (found,) = await _described(session, visit, PromptTemplate, [row], template_desk.record)
+        found = await _one(session, visit, PromptTemplate, row, template_desk.record)
         return found | {"system_prompt": row.system_prompt, "user_prompt": row.user_prompt_template}
 
 
@@ -71,6 +71,12 @@ async def articles(visit: Visit) -> list[tuple[UUID, str]]:
     """The latest articles to try a prompt on: the id of a comment on each, and the title."""
     async with visit.database.session() as session:
         return await article_store.latest(session, visit.sees, ARTICLES)
+
+
+async def _one(session: AsyncSession, visit: Visit, kind: type[Owned], row: Owned, describe: Describe[Owned]) -> Record:
+    """With how many comments refer to it: it is removed with neither these nor a process."""
+    (found,) = await _described(session, visit, kind, [row], describe)
+    return found | {"comments": await comments_of(session, kind, row.id)}
 
 
 async def _described(

@@ -2,7 +2,7 @@
 
 Translations are in `locale/de*.po`: `de.po` holds what every page has, a page may bring its own `de.<page>.po`. The
 sentence of an error holds values already, so it is matched: its entry has `msgctxt "error"`, and a `%(name)s` where any
-text may stand.
+text may stand. What stands for `%(why)s` is a sentence itself, or several with a semicolon between them.
 """
 
 import re
@@ -26,6 +26,10 @@ LANGUAGES = ("en", "de")
 _LOCALES = Path(__file__).parent / "locale"
 _LONGEST_HEADER = 1000
 _LONGEST_SENTENCE = 1000
+# English by its month's name: 11/12/26 is two days, by who reads it. app.js writes them alike.
+_EXACT_TIME = {"en": "d MMM y, HH:mm", "de": "dd.MM.y, HH:mm"}
+_WHY = "why"
+_MOST_REASONS = 8
 _VALUE = re.compile(r"%\((\w+)\)s")
 _ROUGH = Markup('<time datetime="{}" title="{}">{}</time>')
 _EXACT = Markup('<time datetime="{}" title="{}" data-exact="">{}</time>')
@@ -46,7 +50,10 @@ class Language:
         said = str(text)
         for pattern, translated in self.sentences if len(said) <= _LONGEST_SENTENCE else ():
             if found := pattern.fullmatch(said):
-                return translated % found.groupdict()
+                values = found.groupdict()
+                if why := values.get(_WHY):
+                    values[_WHY] = "; ".join(map(self.sentence, why.split("; ", _MOST_REASONS)))
+                return translated % values
         return said
 
     def number(self, value: float | None) -> str:
@@ -70,7 +77,7 @@ class Language:
         return self._time(moment, self._exact(moment), exact=True)
 
     def _exact(self, moment: datetime) -> str:
-        return dates.format_datetime(moment, "short", tzinfo=UTC, locale=self.locale) + " UTC"
+        return dates.format_datetime(moment, _EXACT_TIME[self.code], tzinfo=UTC, locale=self.locale) + " UTC"
 
     def _time(self, moment: datetime, said: str, *, exact: bool = False) -> Markup:
         iso = moment.astimezone(UTC).isoformat(timespec="seconds")

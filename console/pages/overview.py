@@ -116,7 +116,7 @@ async def _context(request: Request, actor: Actor) -> dict[str, Any]:
         "chart": hours,
         "wrong": wrong,
         "new": (),
-        "steps": None if rows else await sheets.first_steps(visit),
+        "steps": None if rows or not actor.may("operator") else await sheets.first_steps(visit),
         "seen": {
             "processes": version_of(rows),
             "hours": version_of(hours),

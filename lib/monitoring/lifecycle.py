@@ -67,6 +67,7 @@ async def start(
     """
     async with desk.database.session() as session:
         process = await processes.by_name(session, desk.sees, reference)
+        await _owned_by_somebody_active(session, process)
         parts = await processes.parts(session, process)
         running = await processes.running_count(session, process.user_id)
     lacks = missing(process, parts)
@@ -77,11 +78,17 @@ async def start(
     if running >= desk.settings.max_processes and process.status != "running":
         raise Conflict(f"{running} processes are running, which is the limit (PRESSROOM_MAX_PROCESSES)")
     async with desk.database.session() as session:
+        await _owned_by_somebody_active(session, process)
         if not await processes.start(session, process.id, tried=check_credentials):
             rule = "only one that is created, stopped or failed can start"
             raise Conflict(f"The process “{process.name}” is {process.status}; {rule}")
         await also(session, process)
         return await processes.by_name(session, desk.sees, str(process.id))
+
+
+async def _owned_by_somebody_active(session: AsyncSession, process: MonitoringProcess) -> None:
+    if not await processes.owner_is_active(session, process):
+        raise Conflict(f"The process “{process.name}” belongs to somebody who is deactivated; activate them first")
 
 
 async def refusals(desk: Desk, parts: ProcessParts) -> list[str]:

@@ -1,8 +1,9 @@
 """What an administrator does about people. Every change is in the audit log, in the same transaction."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -31,6 +32,14 @@ class Doer:
     user_id: UUID | None
     via: str
     address: str | None = None
+
+
+# What else ends in the transaction in which somebody becomes inactive; what the audit log is to say of it.
+Leaving = Callable[[AsyncSession, Person], Awaitable[Mapping[str, Any]]]
+
+
+async def _nothing_ends(_session: AsyncSession, _person: Person) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +101,13 @@ async def _link(session: AsyncSession, person: Person, purpose: Purpose, hours: 
 
 
 async def change(
-    database: Database, by: Doer, user_id: UUID, *, role: Role | None = None, is_active: bool | None = None
+    database: Database,
+    by: Doer,
+    user_id: UUID,
+    *,
+    role: Role | None = None,
+    is_active: bool | None = None,
+    leaving: Leaving = _nothing_ends,
 ) -> Person:
     """None stays as it is. Who becomes inactive is signed out everywhere, and their links are worth nothing.
 
@@ -107,7 +122,7 @@ async def change(
         if role is not None and role != person.role:
             await _set_role(session, by, person, role)
         if is_active is not None and is_active != person.is_active:
-            await _set_active(session, by, person, active=is_active)
+            await _set_active(session, by, person, is_active, leaving)
         return await accounts.person(session, user_id)
 
 
@@ -124,14 +139,16 @@ async def _set_role(session: AsyncSession, by: Doer, person: Person, role: Role)
     await audit(session, by.user_id, "user.role", "user", person.id, details, **how(by))
 
 
-async def _set_active(session: AsyncSession, by: Doer, person: Person, *, active: bool) -> None:
+async def _set_active(session: AsyncSession, by: Doer, person: Person, active: bool, leaving: Leaving) -> None:
     await accounts.set_active(session, person.id, active=active)
+    details: dict[str, Any] = {"name": person.name}
     if not active:
         await links.drop_unused(session, person.id)
         if person.role is not None:
             await accounts.end_all_sessions(session, person.id)
+        details |= await leaving(session, person)
     action = "user.activate" if active else "user.deactivate"
-    await audit(session, by.user_id, action, "user", person.id, {"name": person.name}, **how(by))
+    await audit(session, by.user_id, action, "user", person.id, details, **how(by))
 
 
 def how(by: Doer) -> "_How":

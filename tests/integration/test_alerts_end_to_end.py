@@ -4,10 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow, tags
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import State, StateType
 from prefect.events.schemas.automations import Automation
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -21,8 +28,10 @@ from tasks.alerts import AT_ONCE
 from tests.integration.test_up import finished, run_of
 from tests.receiver import Receiver, new_secret, receiving
 from tests.up import Up, running_up
+from tests.world import World
 
 PATIENCE = 90.0
+GENERATION = "generate_comments_for_articles"
 
 
 class AlertingUp(Up):
@@ -92,13 +101,25 @@ async def rows(settings: Settings, statement: str) -> list[Any]:
 async def counted(settings: Settings, subject: str, number: int) -> None:
     """When the alert has been reported so many times."""
     async with asyncio.timeout(PATIENCE):
-        while await rows(settings, f"SELECT 1 FROM alerts WHERE subject = '{subject}' AND seen_count = {number}") == []:  # noqa: S608
+        while await rows(settings, f"SELECT 1 FROM alerts WHERE subject = '{subject}' AND seen_count = {number}") == []:
             await asyncio.sleep(0.2)
 
 
 async def look(client: PrefectClient) -> State[Any] | None:
     run = await run_of(client, "check_health/check_health")
     return (await finished(client, run.id)).state
+
+
+async def ended(client: PrefectClient, deployment_id: UUID) -> None:
+    """When no run of a paused deployment is at work any more; what it began may take its time on a busy machine."""
+    at_work = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])),
+    )
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.sleep(1)  # one that the worker is just taking up
+        while await client.read_flow_runs(flow_run_filter=at_work):
+            await asyncio.sleep(0.5)
 
 
 @flow
@@ -183,6 +204,82 @@ async def test_a_process_that_ran_out_of_time_and_a_login_that_is_refused_are_to
     await rows(product, "UPDATE mymoment_logins SET refused_since = NULL")
 
 
+async def generate(client: PrefectClient, settings: Settings) -> None:
+    """A run of the stage now, however short the last one was ago."""
+    await rows(settings, "UPDATE monitoring_process_stages SET next_due_at = now() WHERE stage = 'generation'")
+    await finished(client, (await run_of(client, f"{GENERATION}/{GENERATION}")).id)
+
+
+async def used_today(settings: Settings) -> int:
+    ((tokens,),) = await rows(settings, "SELECT coalesce(sum(input_tokens + output_tokens), 0) FROM llm_usage")
+    return int(tokens)
+
+
+async def waiting(settings: Settings) -> set[tuple[str, int, str | None]]:
+    """Of the items that were not written yet: their status, failed attempts and error."""
+    where = "status IN ('prepared', 'failed') AND article_title LIKE 'Article %'"
+    found = await rows(settings, f"SELECT status, retry_count, error_message FROM ai_comments WHERE {where}")
+    return {(status, retries, error) for status, retries, error in found}
+
+
+async def prepared(settings: Settings, process_id: UUID, first: int, number: int) -> None:
+    async with Database(settings.database_url or "", pool_size=1) as database:
+        made = await World(settings, database).comments(
+            process_id, number, "prepared", first=first, article_content="Am Sonntag waren wir am See. " * 5
+        )
+    assert len(made) == number
+
+
+@pytest.mark.timeout(300)  # some fifteen runs, one after another
+async def test_a_budget_of_a_process_and_one_of_a_provider_are_told_at_80_and_at_100_percent_once_each(
+    prefect: PrefectClient, product: Settings, receiver: Receiver
+) -> None:
+    ((process_id, provider_id),) = await rows(
+        product,
+        "UPDATE monitoring_processes SET status = 'running', expires_at = now() + interval '1 hour', "
+        "generate_only = true RETURNING id, llm_provider_id",
+    )
+    deployment = await prefect.read_deployment_by_name(f"{GENERATION}/{GENERATION}")
+    await prefect.pause_deployment(deployment.id)
+    try:
+        await ended(prefect, deployment.id)
+        await prepared(product, process_id, 900_001, 4)
+        await generate(prefect, product)
+        used = await used_today(product)
+        assert used > 0
+        # The provider's ends first, and then the process's, so that each is seen to stop what waits by itself.
+        await rows(product, f"UPDATE llm_provider_configurations SET budget_tokens = {int(used / 0.92)}")
+        await rows(product, f"UPDATE monitoring_processes SET budget_tokens = {int(used / 0.82)}")
+        await look(prefect)
+        await told(prefect, receiver, "budget.warning", 2)
+        assert receiver.of_kind("budget.exhausted") == []
+        await prepared(product, process_id, 900_101, 40)
+        for limited, lifted in (
+            (f"provider {provider_id} tokens", "llm_provider_configurations"),
+            (f"process {process_id} tokens", "monitoring_processes"),
+        ):
+            await generate(prefect, product)
+            assert await waiting(product) == {("prepared", 0, None)}
+            for _ in range(2):
+                await look(prefect)
+            number = 1 if lifted == "llm_provider_configurations" else 2
+            found = await told(prefect, receiver, "budget.exhausted", number)
+            assert [said["data"]["subject"] for _, said in found][-1:] == [limited]
+            assert "is used up: " in found[-1][1]["data"]["title"]
+            assert found[-1][1]["data"]["details"]["resumes_at"]
+            await rows(product, f"UPDATE {lifted} SET budget_tokens = NULL")
+    finally:
+        await prefect.resume_deployment(deployment.id)
+    await look(prefect)
+    await finished(prefect, (await run_of(prefect, "deliver_alerts/deliver_alerts")).id)
+    warned = {said["data"]["subject"] for _, said in receiver.of_kind("budget.warning")}
+    assert warned == {f"provider {provider_id} tokens", f"process {process_id} tokens"}
+    assert (len(receiver.of_kind("budget.warning")), len(receiver.of_kind("budget.exhausted"))) == (2, 2)
+    assert receiver.refused == []
+    still_open = "SELECT 1 FROM alerts WHERE kind LIKE 'budget.%' AND resolved_at IS NULL"
+    assert await rows(product, still_open) == []
+
+
 async def test_a_silent_stage_is_told_and_the_run_that_found_it_is_no_failure_of_its_own(
     prefect: PrefectClient, product: Settings, receiver: Receiver
 ) -> None:
@@ -194,7 +291,7 @@ async def test_a_silent_stage_is_told_and_the_run_that_found_it_is_no_failure_of
     deployment = await prefect.read_deployment_by_name("discover_articles/discover_articles")
     await prefect.pause_deployment(deployment.id)
     try:
-        await asyncio.sleep(2)  # a run that had begun
+        await ended(prefect, deployment.id)
         await rows(
             product, "UPDATE stage_ticks SET last_success_at = now() - interval '1 hour' WHERE stage = 'discovery'"
         )

@@ -94,7 +94,7 @@ async def test_a_used_up_budget_leaves_the_items_waiting_and_says_until_when(wor
     provider = await world.provider("model", max_concurrency=4, max_tokens=50)
     process_id = await prepared(world, 12, provider=provider)
     table = {"process": "monitoring_processes", "provider": "llm_provider_configurations"}[whose]
-    await change(world, f"UPDATE {table} SET budget_tokens = 400")  # noqa: S608
+    await change(world, f"UPDATE {table} SET budget_tokens = 400")
     report = await generated()
     one_call = max(row[0] for row in await rows(world, "SELECT input_tokens + output_tokens FROM generation_attempts"))
     assert 400 <= await used(world) < 400 + one_call
@@ -106,7 +106,7 @@ async def test_a_used_up_budget_leaves_the_items_waiting_and_says_until_when(wor
     [standing] = await standings(world)
     assert (standing.owner, standing.state) == (whose, "used_up")
     assert (await generated()).done == 0
-    await change(world, f"UPDATE {table} SET budget_tokens = NULL")  # noqa: S608
+    await change(world, f"UPDATE {table} SET budget_tokens = NULL")
     await generated()
     assert await statuses(world) == ["generated"] * 12
     assert (await world.get_process(process_id)).errors_encountered_in_generation == 0

@@ -259,7 +259,7 @@ async def test_what_cannot_be_used_is_named_and_nothing_is_changed(
     assert named.casefold() in (await cli.fails(2, *command, stdin=stdin)).casefold()
     async with database.session() as session:
         for table in ("mymoment_logins", "llm_provider_configurations", "monitoring_processes"):
-            assert (await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0  # noqa: S608
+            assert (await session.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ async def opened_with(database: Database, keys: list[str]) -> list[str]:
     """Every stored secret, opened."""
     columns = ("username_encrypted", "password_encrypted")
     async with database.session() as session:
-        logins_found = await session.execute(text(f"SELECT {', '.join(columns)} FROM mymoment_logins"))  # noqa: S608
+        logins_found = await session.execute(text(f"SELECT {', '.join(columns)} FROM mymoment_logins"))
         providers = await session.execute(text("SELECT api_key_encrypted FROM llm_provider_configurations"))
         sessions = await session.execute(text("SELECT cookies_encrypted FROM mymoment_sessions WHERE is_active"))
         tokens = [token for rows in (logins_found, providers, sessions) for row in rows for token in row]

@@ -1,5 +1,6 @@
 """A comment's whole life, as a trigger and the generation records tell it."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -174,6 +175,43 @@ async def test_of_a_history_without_end_the_newest_is_told(world: World) -> None
     found = await of(world, comment_id)
     assert len(found) == history.MOST_STEPS
     assert [step.attempt for step in found] == list(range(101, 401))
+
+
+async def test_what_was_refused_again_and_again_is_kept_once_a_day(world: World) -> None:
+    provider = await world.provider()
+    [comment_id, other] = await world.comments(await world.process(), 2, "prepared")
+    calls = (
+        "INSERT INTO generation_attempts (comment_id, claim_token, attempt, started_at, ended_at, provider_id,"
+        " provider_name, template_id, outcome, error, answer)"
+        " SELECT :comment, gen_random_uuid(), n, :day, :day, :provider, 'model', :provider, 'error',"
+        " :error || n, :answer FROM generate_series(1, 50) AS n"
+    )
+    steps = (
+        "INSERT INTO comment_events (comment_id, at, kind, from_status, to_status, attempt, note)"
+        " SELECT :comment, :day, kind, :status, :status, n, :error || n"
+        " FROM generate_series(1, 50) AS n, unnest(ARRAY['claimed', 'postponed']) AS kind"
+    )
+    yesterday, before = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) - timedelta(days=2)
+    repeated = {"comment": comment_id, "day": yesterday, "error": "HTTP 401, request ", "status": "prepared"}
+    for more in (
+        {},
+        {"day": before},
+        {"comment": other},
+        {"error": "it is down; attempt "},
+        {"day": datetime.now(UTC)},
+        {"answer": "Toll!", "status": "generated"},
+    ):
+        values = {"provider": provider, "answer": None} | repeated | more
+        await change(world, calls, **{key: value for key, value in values.items() if key != "status"})
+        await change(world, steps, **{key: value for key, value in values.items() if key not in ("provider", "answer")})
+    async with world.database.session() as session:
+        assert await history.thin_out(session) == 4 * 49 + 4 * 2 * 49
+        assert await history.thin_out(session) == 0
+        kept = await session.execute(
+            text("SELECT count(*), max(attempt) FROM generation_attempts WHERE answer IS NULL AND ended_at < :day"),
+            {"day": datetime.now(UTC) - timedelta(hours=1)},
+        )
+        assert kept.one() == (4, 50)
 
 
 async def test_an_actor_is_named_for_one_transaction_alone(world: World) -> None:

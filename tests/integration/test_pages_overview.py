@@ -89,8 +89,9 @@ async def test_an_empty_house_leads_through_the_four_steps(house: House, world: 
     assert 'class="button primary" href="/providers/new"' in page.text
     async with house.as_("looker") as looker:
         page = await looker.get("/")
-        assert "An operator does these steps" in page.text
+        assert "Ask an administrator to make you an operator" in page.text
         assert "/processes/new" not in page.text
+        assert "Bitten Sie einen Administrator" in (await looker.get("/", headers={"Accept-Language": "de"})).text
 
 
 async def test_the_overview_says_how_each_stage_stands_in_words_and_bars(world: World, owner: Browser) -> None:

@@ -20,6 +20,7 @@ from lib.alerts import store
 from lib.alerts.causes import Cause
 from lib.database import Database
 from lib.monitoring.models import LLMProviderConfiguration, MyMomentLogin, PromptTemplate
+from lib.monitoring.store import processes
 from lib.people.models import AuditEntry
 from lib.settings import Settings
 from playground.accounts import LLM_KEY, LLM_MODEL
@@ -237,12 +238,40 @@ async def test_a_login_in_use_stays_and_names_who_uses_it(admin: Browser, world:
     assert [row.id for row in await rows_of(world.database, MyMomentLogin)] == [login]
 
 
+async def test_what_only_comments_refer_to_says_so_instead_of_offering_to_be_removed(
+    admin: Browser, world: World
+) -> None:
+    process = await world.process("Klasse 5a", start=False)
+    await world.comments(process, 2)
+    parts = {"logins": await world.login("new"), "templates": await world.template("new")}
+    async with world.database.session() as session:
+        row = await processes.at_rest(session, process)
+        row.llm_provider_id = await world.provider("new")
+        await processes.replace_parts(session, row, [parts["logins"]], [parts["templates"]])
+    for kind, path in (
+        (MyMomentLogin, "logins"),
+        (LLMProviderConfiguration, "providers"),
+        (PromptTemplate, "templates"),
+    ):
+        old, new = (each.id for each in await rows_of(world.database, kind))
+        words = said(await admin.get(f"/{path}/{old}"))
+        assert "It cannot be removed while 2 comments refer to it. Comments go with their process." in words
+        assert "while these processes use it" not in words
+        german = said(await admin.get(f"/{path}/{old}", headers=GERMAN))
+        assert "Nicht zu entfernen, solange sich 2 Kommentare darauf beziehen." in german
+        assert f'action="/{path}/{old}/remove"' not in (await admin.get(f"/{path}/{old}")).text
+        assert "while these processes use it: Klasse 5a" in said(await admin.get(f"/{path}/{new}"))
+
+
 # Who may
 
 
 async def test_a_viewer_looks_and_changes_nothing(house: House, world: World) -> None:
     async with house.as_("vera") as viewer:
-        assert "Add the first login" not in said(await viewer.get("/logins"))
+        for page in ("/logins", "/providers", "/templates"):
+            words = said(await viewer.get(page))
+            assert "Add the first" not in words
+            assert "Ask an administrator to make you an operator" in words
         for page in ("/logins/new", "/providers/new", "/templates/new", "/alerts", "/audit"):
             assert (await viewer.get(page)).status_code == 403, page
         for path in ("/logins/new", "/providers/new", "/templates/new"):

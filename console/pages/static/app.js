@@ -3,7 +3,8 @@
 
 (() => {
   const language = document.documentElement.lang;
-  const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+  // English as “22 Nov 2026, 14:05” for everybody: 11/12/26 is two days, by who reads it.
+  const exact = new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, { dateStyle: "medium", timeStyle: "short" });
 
   function localTimes(root) {
     for (const element of root.querySelectorAll("time[datetime]")) {
@@ -43,6 +44,17 @@
       button.disabled = true;
       button.textContent = button.dataset.wait;
     });
+  });
+
+  // While a form is on its way, what comes in meanwhile must not reload the page under it.
+  let leaving = false;
+  window.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    leaving = true;
+    setTimeout(() => { leaving = false; }, 30000);
+  });
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (leaving) event.preventDefault();
   });
 
   document.addEventListener("htmx:oobAfterSwap", () => localTimes(document));

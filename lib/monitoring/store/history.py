@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, String, Table, Uuid, bindparam, exists, func, or_, select
+from sqlalchemy import Interval, String, Table, Uuid, bindparam, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
@@ -155,6 +156,45 @@ async def of_comment(session: AsyncSession, comment_id: UUID) -> list[Step | Att
     )
     steps, calls = [_step(row) for row in events], [_attempt(row, template) for row, template in attempts]
     return merged(steps[::-1], calls[::-1])
+
+
+async def thin_out(session: AsyncSession) -> int:
+    """Of what a provider refused again and again, for the same reason, keep the last of each day; return how many went.
+
+    Before that day is over all of it can be read. What was answered, or tried on the site, is kept in any case.
+    """
+    call, event = GenerationAttempt, CommentEvent
+    calls = _repeated(
+        call,
+        call.ended_at,
+        call.error,
+        call.provider_id,
+        where=[call.outcome == "error", call.answer.is_(None), call.input_tokens + call.output_tokens == 0],
+    )
+    events = _repeated(
+        event,
+        event.at,
+        event.note,
+        event.kind,
+        where=[
+            event.kind.in_(("claimed", "postponed", "released")),
+            event.from_status == "prepared",
+            event.to_status == "prepared",
+        ],
+    )
+    gone = 0
+    for kind, repeated in ((call, calls), (event, events)):
+        result = await session.execute(delete(kind).where(kind.id.in_(repeated)))
+        gone += cast("CursorResult[Any]", result).rowcount
+    return gone
+
+
+def _repeated(kind: Any, at: Any, said: Any, alike: Any, *, where: Sequence[Any]) -> Any:
+    """The ids of those with a later one on the same day, of the same comment, for the same cause."""
+    day = func.date_trunc("day", at)
+    last = func.max(kind.id).over(partition_by=[kind.comment_id, alike, func.cause_of(said), day])
+    found = select(kind.id, last.label("last")).where(day < func.date_trunc("day", func.now()), *where).subquery()
+    return select(found.c.id).where(found.c.id < found.c.last)
 
 
 def merged(steps: Sequence[Step], attempts: Sequence[Attempt]) -> list[Step | Attempt]:

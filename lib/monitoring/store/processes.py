@@ -21,6 +21,7 @@ from lib.monitoring.models import (
     ProcessStage,
     ProcessTemplate,
     PromptTemplate,
+    User,
 )
 from lib.monitoring.stages import STAGES
 from lib.monitoring.store.comments import approved_after_end
@@ -108,6 +109,19 @@ async def parts(session: AsyncSession, process: MonitoringProcess) -> ProcessPar
 async def running_count(session: AsyncSession, user_id: UUID) -> int:
     statement = select(func.count()).where(MonitoringProcess.user_id == user_id, MonitoringProcess.status == "running")
     return (await session.execute(statement)).scalar_one()
+
+
+async def running_by_owner(session: AsyncSession) -> dict[UUID, int]:
+    """How many run of each owner who has one that does."""
+    running = select(MonitoringProcess.user_id, func.count()).where(MonitoringProcess.status == "running")
+    rows = await session.execute(running.group_by(MonitoringProcess.user_id))
+    return {row[0]: row[1] for row in rows}
+
+
+async def owner_is_active(session: AsyncSession, process: MonitoringProcess) -> bool:
+    """And stays so until the transaction ends: whoever deactivates them then waits, and finds what runs."""
+    locked = select(User.is_active).where(User.id == process.user_id).with_for_update(read=True)
+    return (await session.execute(locked)).scalar_one()
 
 
 async def start(session: AsyncSession, process_id: UUID, *, tried: bool = False) -> bool:

@@ -1,14 +1,15 @@
-"""Which processes use a login, a provider or a template."""
+"""Which processes use a login, a provider or a template, and how many comments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, union
+from sqlalchemy import Select, func, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib.monitoring.models import (
+    AIComment,
     LLMProviderConfiguration,
     MonitoringProcess,
     MyMomentLogin,
@@ -47,6 +48,17 @@ async def uses(
     for thing, *use in await session.execute(statement):
         found.setdefault(thing, []).append(Use(*use))
     return found
+
+
+async def comments_of(session: AsyncSession, kind: Kind, thing_id: UUID) -> int:
+    """How many comments refer to it, which keep it from being removed."""
+    columns: dict[Kind, Any] = {
+        MyMomentLogin: AIComment.mymoment_login_id,
+        LLMProviderConfiguration: AIComment.llm_provider_id,
+        PromptTemplate: AIComment.prompt_template_id,
+    }
+    statement = select(func.count()).select_from(AIComment).where(columns[kind] == thing_id)
+    return int(await session.scalar(statement) or 0)
 
 
 def _pairs(kind: Kind) -> Any:
