@@ -1,10 +1,11 @@
 """A Prefect worker that awaits flows in its own process: a tenth of what a process a run costs.
 
 `prefect.flow_engine.run_flow` and the handling of a cancelled task are not documented API. Prefect is pinned, and
-tests/integration/test_worker.py fails when they move.
+tests/integration/test_up.py fails when they move.
 """
 
 import asyncio
+import contextlib
 import contextvars
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from deployments import definitions
+from lib import units
 
 TO_LET_GO = 2.0  # seconds that a cancelled flow has before the server is told in any case
 CANCELLING = [StateType.CANCELLING, StateType.CANCELLED]
@@ -52,6 +54,17 @@ async def _run(flow: Flow[..., Any], flow_run: FlowRun) -> Any:
     return await running
 
 
+def _noted(flow: Flow[..., Any], flow_run: FlowRun) -> contextlib.AbstractContextManager[object]:
+    """Record that the run waits for the engine, from now until its function begins."""
+    seen = units.observer()
+    if seen is None:
+        return contextlib.nullcontext()
+    unit = units.open_unit(seen, flow.fn.__name__, flow_run.parameters, "flow")
+    unit.task_id = unit.flow_run_id = flow_run.id
+    unit.run_name = flow_run.name
+    return units.Waiting(seen, unit, units.Failure("NotBegun", "It was ended before its function began"))
+
+
 class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
     """Runs async flows. Keep it out of the main thread: there, the flow engine takes SIGTERM for itself."""
 
@@ -75,18 +88,22 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
     ) -> BaseWorkerResult:
         """Await the flow; its state is on the server when this returns."""
         flow = await self._flow_of(flow_run)
-        context = contextvars.copy_context()
-        task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
-        self._running[flow_run.id] = _Running(flow_run, task, context)
-        if task_status is not None:
-            task_status.started(flow_run.id.int)
+        with _noted(flow, flow_run):
+            context = contextvars.copy_context()
+            task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
+            self._running[flow_run.id] = _Running(flow_run, task, context)
+            if task_status is not None:
+                task_status.started(flow_run.id.int)
+            await self._awaited(flow_run, task)
+        return BaseWorkerResult(identifier=self.name, status_code=0)
+
+    async def _awaited(self, flow_run: FlowRun, task: asyncio.Task[Any]) -> None:
         try:
             await asyncio.wait({task})
             self._look_at(task)
         finally:
             task.cancel()
             del self._running[flow_run.id]
-        return BaseWorkerResult(identifier=self.name, status_code=0)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """At each poll, first stop what somebody cancelled."""

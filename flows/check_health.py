@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Union
 
-from prefect import flow
 from prefect.states import Failed
+
+from tasks.units import flow
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

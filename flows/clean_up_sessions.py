@@ -1,6 +1,6 @@
 """Every five minutes: end the sites' sessions whose time is over."""
 
-from prefect import flow
+from tasks.units import flow
 
 
 @flow(name="clean_up_sessions")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect import flow
+from tasks.units import flow
 
 if TYPE_CHECKING:
     from lib.monitoring.comparison import Report

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from prefect import flow
+from tasks.units import flow
 
 if TYPE_CHECKING:
     from lib.alerts.delivery import Delivered

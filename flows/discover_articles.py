@@ -2,9 +2,8 @@
 
 from uuid import UUID
 
-from prefect import flow
-
 from lib.monitoring.items import TickReport
+from tasks.units import flow
 
 
 @flow(name="discover_articles")

@@ -1,6 +1,6 @@
 """Every minute: stop the processes whose time is over."""
 
-from prefect import flow
+from tasks.units import flow
 
 
 @flow(name="enforce_time_limits")

@@ -118,6 +118,8 @@ class Database:
             pool_timeout=30,
             pool_pre_ping=False,
             hide_parameters=True,  # an error's words are logged and stored, and values may be secrets
+            # Our statements are short: to compile one takes longer than to run it.
+            connect_args={"server_settings": {"jit": "off"}},
         )
         self._committing = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.measures = Measures()

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -92,7 +92,19 @@ class Settings(BaseSettings):
     alert_relay_url: str | None = Field(None, description="where Prefect's server reaches the console")
     alert_relay_secret: SecretStr | None = Field(None, description="else a file in the data directory")
 
+    # Task monitoring
+    task_recording: bool = Field(default=True, description="every unit of work leaves a record")
+
     # Housekeeping
+    # The name that people know, with or without our prefix
+    task_log_retention_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        validation_alias=AliasChoices("PRESSROOM_TASK_LOG_RETENTION_DAYS", "task_log_retention_days"),
+        description="whole days of task records that are kept",
+    )
+    task_log_export_dir: Path | None = Field(None, description="where task records go before they are dropped")
     keep_sessions_days: int = Field(7, ge=0)
     keep_comments_days: int = Field(365, ge=1)
     keep_alerts_days: int = Field(90, ge=2, description="after they are over")

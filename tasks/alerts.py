@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -23,6 +22,7 @@ from lib.alerts.delivery import Delivered
 from lib.monitoring import alarms
 from lib.monitoring.health import Health
 from lib.settings import Settings, settings
+from tasks.units import task
 from tasks.upkeep import opened_database
 
 TAG = "pressroom"

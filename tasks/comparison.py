@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.monitoring import comparison
@@ -10,6 +9,7 @@ from lib.monitoring.comparison import Report
 from lib.monitoring.runtime import opened
 from lib.monitoring.store.comparisons import AnswerToGet
 from tasks.items import as_item_run
+from tasks.units import task
 
 
 @task(task_run_name="compare on “{item.title}”", cache_policy=NO_CACHE)

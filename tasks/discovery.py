@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.monitoring import discovery
@@ -13,6 +12,7 @@ from lib.monitoring.items import ProcessRef, StageReport, Watch
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import stages
 from tasks.items import as_item_run
+from tasks.units import task
 
 
 async def read_watches(processes: Sequence[ProcessRef]) -> Mapping[UUID, tuple[Watch, ...]]:

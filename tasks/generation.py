@@ -1,13 +1,14 @@
 """Generation as Prefect tasks: one model call each."""
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.errors import PressroomError
 from lib.monitoring import generation
 from lib.monitoring.items import CommentToGenerate, ProcessRef, StageReport
 from lib.monitoring.turns import Outcome, Turns
+from lib.units import failed
 from tasks.items import as_item_run
+from tasks.units import task
 
 
 @task(task_run_name="generate for “{item.title}”", cache_policy=NO_CACHE)
@@ -21,6 +22,7 @@ async def generate_for_process(process: ProcessRef) -> StageReport:
     try:
         have = await generation.providing(process.id)
     except PressroomError as error:
+        failed(error)
         return StageReport(process.id, process.name, errors=(str(error),), note=str(error))
     writing = generation.Writing(process.id, have)
     report = await Turns(

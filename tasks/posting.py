@@ -4,13 +4,13 @@ import asyncio
 from functools import partial
 from uuid import UUID
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.monitoring import posting
 from lib.monitoring.items import CommentToPost, ProcessRef, StageReport
 from lib.monitoring.turns import Outcome, Turns, merged
 from tasks.items import as_item_run
+from tasks.units import task
 
 
 @task(task_run_name="post on “{item.title}”", cache_policy=NO_CACHE)

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lib.monitoring import preparation
@@ -10,6 +9,7 @@ from lib.monitoring.items import ArticleToPrepare, ProcessRef, StageReport
 from lib.monitoring.runtime import runtime
 from lib.monitoring.turns import Outcome, Turns
 from tasks.items import as_item_run
+from tasks.units import task
 
 
 @task(task_run_name="prepare “{item.title}”", cache_policy=NO_CACHE)

@@ -59,7 +59,9 @@ class Tick:
         # Every distinct tag costs this process a thread and a socket for good, so only few get one.
         few = len(self.processes) <= self.run.settings.tag_limit_processes
         return task.with_options(
-            task_run_name=f"{self.stage} of {process.name}", tags=[f"process:{process.id}"] if few else []
+            # A template: the braces in a person's own words are no places in it.
+            task_run_name=f"{self.stage} of {process.name}".replace("{", "{{").replace("}", "}}"),
+            tags=[f"process:{process.id}"] if few else [],
         )
 
     async def _finish(self, report: StageReport, error: str | None) -> None:

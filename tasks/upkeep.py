@@ -1,6 +1,5 @@
 """Housekeeping as Prefect tasks: time limits, sessions, old records, health."""
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.deployments import arun_deployment
 from prefect.settings import get_current_settings
@@ -9,8 +8,11 @@ from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring import health
 from lib.monitoring.stages import FLOWS, Stage
-from lib.monitoring.store import comparisons, hopeless, logins, processes, stages
+from lib.monitoring.store import comparisons, history, hopeless, logins, processes, stages
 from lib.settings import settings
+from lib.taskwatch import upkeep
+from lib.taskwatch.store import retention
+from tasks.units import task
 
 
 def opened_database() -> Database:
@@ -67,6 +69,27 @@ async def delete_old_sessions() -> int:
 async def delete_old_comments() -> int:
     async with opened_database() as database, database.session() as session:
         return await processes.delete_old_comments(session, settings().keep_comments_days)
+
+
+@task(cache_policy=NO_CACHE)
+async def thin_out_history() -> int:
+    async with opened_database() as database, database.session() as session:
+        return await history.thin_out(session)
+
+
+@task(cache_policy=NO_CACHE)
+async def tidy_up_task_records() -> upkeep.Tidied:
+    async with opened_database() as database:
+        return await upkeep.tidy_up(database)
+
+
+@task(cache_policy=NO_CACHE)
+async def delete_old_task_records() -> int:
+    """Drop the days that are too old, exported first where the settings say so; return how many records that was."""
+    have = settings()
+    async with opened_database() as database:
+        dropped = await retention.drop_expired(database, have.task_log_retention_days, have.task_log_export_dir)
+    return dropped.records
 
 
 @task(cache_policy=NO_CACHE)

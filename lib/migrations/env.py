@@ -5,7 +5,8 @@ from alembic import context
 import lib.alerts.models
 import lib.monitoring.models
 import lib.monitoring.records
-import lib.people.models  # noqa: F401 - registers the tables
+import lib.people.models
+import lib.taskwatch.models  # noqa: F401 - registers the tables
 from lib.work import Base
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)

@@ -23,6 +23,7 @@ from lib.monitoring.runtime import runtime
 from lib.monitoring.store import budgets, catalog, comparisons
 from lib.monitoring.store.budgets import NO_PROCESS, Claimant
 from lib.monitoring.store.comparisons import AnswerToGet, ComparisonLine, Pair
+from lib.units import failed
 
 MOST_ARTICLES = 20
 
@@ -215,6 +216,7 @@ async def answer(item: AnswerToGet) -> str | None:
             await asyncio.shield(_release(item))
             raise
         except PressroomError as error:
+            failed(error)
             await _release(item, str(error))
             return str(error)
 
@@ -234,6 +236,7 @@ async def _settle(item: AnswerToGet, call: Call) -> None:
             await comparisons.settle_answered(session, item, kept, comment)
         else:
             error = call.error or Transient("No answer")
+            failed(error)
             await comparisons.settle_failed(session, item, kept, error, tools.policy)
         # The call was made and is billed, also when the answer is not ours any more.
         await budgets.spend(session, tools.settings.budget_timezone, NO_PROCESS, kept)

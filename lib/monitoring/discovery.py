@@ -10,6 +10,7 @@ from lib.monitoring.items import ProcessRef, StageReport, Watch
 from lib.monitoring.pages import Index, IndexEntry
 from lib.monitoring.runtime import Runtime, progress, runtime
 from lib.monitoring.store import comments, stages
+from lib.units import failed
 
 NO_TAB = "no tab is set: discovery is skipped"
 
@@ -81,6 +82,7 @@ async def look(watch: Watch) -> Look:
     try:
         index = await run.shared.get(("index", watch.login_id, query), ask)
     except PressroomError as error:
+        failed(error)
         return Look(watch, error=str(error))
     return Look(watch, matching(index.entries, watch))
 

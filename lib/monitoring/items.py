@@ -16,6 +16,11 @@ class ProcessRef:
     id: UUID
     name: str
     skipped: str | None = None
+    owner_id: UUID | None = None
+
+    @property
+    def process_id(self) -> UUID:
+        return self.id
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class Watch:
     quiet_looks: int
     template_ids: tuple[UUID, ...]
 
+    @property
+    def owner_id(self) -> UUID:
+        return self.user_id
+
 
 @dataclass(frozen=True)
 class Claimed:
@@ -55,8 +64,28 @@ class Claimed:
     failures: int
 
 
+class _OfComment:
+    """An item is its comment; one of several is its first one's."""
+
+    @property
+    def claimed(self) -> Claimed:
+        raise NotImplementedError
+
+    @property
+    def item_id(self) -> UUID:
+        return self.claimed.id
+
+    @property
+    def process_id(self) -> UUID:
+        return self.claimed.process_id
+
+    @property
+    def attempt(self) -> int:
+        return self.claimed.attempts
+
+
 @dataclass(frozen=True)
-class ArticleToPrepare:
+class ArticleToPrepare(_OfComment):
     """An article page to fetch once for all the comments that wait for it."""
 
     comments: tuple[Claimed, ...]
@@ -66,11 +95,15 @@ class ArticleToPrepare:
 
     @property
     def token(self) -> UUID:
-        return self.comments[0].token
+        return self.claimed.token
+
+    @property
+    def claimed(self) -> Claimed:
+        return self.comments[0]
 
 
 @dataclass(frozen=True)
-class CommentToGenerate:
+class CommentToGenerate(_OfComment):
     """An article's facts to comment on."""
 
     claim: Claimed
@@ -87,6 +120,10 @@ class CommentToGenerate:
     note: str | None = None
     # Who writes instead when the provider is down.
     fallback_id: UUID | None = None
+
+    @property
+    def claimed(self) -> Claimed:
+        return self.claim
 
 
 @dataclass(frozen=True)
@@ -116,7 +153,7 @@ class KeptAnswer:
 
 
 @dataclass(frozen=True)
-class CommentToPost:
+class CommentToPost(_OfComment):
     """A checked text to post. `sent` says that an earlier attempt may have arrived."""
 
     claim: Claimed
@@ -127,6 +164,10 @@ class CommentToPost:
     hidden: bool
     sent: bool
     known_ids: frozenset[str]
+
+    @property
+    def claimed(self) -> Claimed:
+        return self.claim
 
 
 @dataclass(frozen=True)

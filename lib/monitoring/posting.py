@@ -14,6 +14,7 @@ from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder
 from lib.monitoring.runtime import runtime
 from lib.monitoring.store import claims, comments, stages
 from lib.monitoring.turns import Outcome, attempt, settle_done
+from lib.units import observed
 
 
 async def logins_of(process_id: UUID) -> list[UUID]:
@@ -86,6 +87,7 @@ async def _post(site: MyMoment, item: CommentToPost) -> str:
     return await _read_back(site, item, unanswered, accepted=accepted, alike=alike)
 
 
+@observed(run_name="read back “{item.title}”")
 async def _read_back(
     site: MyMoment, item: CommentToPost, unanswered: OutcomeUnknown | None, *, accepted: bool, alike: int
 ) -> str:

@@ -14,6 +14,7 @@ from lib.monitoring.store import logins
 from lib.monitoring.store.logins import LoginSnapshot
 from lib.retry import backoff
 from lib.settings import Settings
+from lib.units import observed
 from lib.vault import Vault
 
 T = TypeVar("T")
@@ -127,6 +128,7 @@ class Sites:
         client = self._client(login, self._vault.decrypt(cookies_encrypted))
         return _Open(client, cookies_encrypted, username)
 
+    @observed(run_name="log in with {login.name}")
     async def _log_in(self, login: LoginSnapshot, token: UUID) -> _Open:
         client = self._client(login)
         username = self._vault.decrypt(login.username_encrypted)

@@ -15,6 +15,7 @@ from lib.monitoring.models import AIComment
 from lib.monitoring.runtime import NO_PROGRESS, progress, runtime
 from lib.monitoring.stages import Stage
 from lib.monitoring.store import comments, stages
+from lib.units import failed
 from lib.work import crashed_too_often
 
 Item = TypeVar("Item")
@@ -71,6 +72,7 @@ async def settle_failure(
     stage: Stage, claims: Sequence[Claimed], error: PressroomError, also: Also | None = None
 ) -> Outcome:
     run = runtime()
+    failed(error)
 
     async def write() -> tuple[int, int]:
         async with run.database.session() as session:

@@ -30,6 +30,17 @@ class ProcessFigures:
 
 
 @dataclass(frozen=True)
+class Backlog:
+    """What waits for a stage. `oldest`: seconds, None where nothing waits."""
+
+    number: int
+    oldest: float | None
+
+
+NOTHING = Backlog(0, None)
+
+
+@dataclass(frozen=True)
 class StageFigures:
     """What a stage could take now. `oldest`: seconds; the times are those of its ticks over all processes."""
 
@@ -104,26 +115,30 @@ async def _comments(session: AsyncSession) -> tuple[dict[tuple[UUID, str], int],
     return comments, held
 
 
+async def backlog(session: AsyncSession, sees: UUID | None) -> dict[Stage, Backlog]:
+    """What each stage but discovery could take now."""
+    rows = await session.execute(union_all(*(_waiting(stage, sees) for stage in TAKES)))
+    return {stage: Backlog(number, None if oldest is None else float(oldest)) for stage, number, oldest in rows}
+
+
 async def _stages(session: AsyncSession) -> list[StageFigures]:
-    rows = await session.execute(union_all(*(_waiting(stage) for stage in TAKES)))
-    backlog = {stage: (number, oldest) for stage, number, oldest in rows}
+    waits = await backlog(session, None)
     ticks = select(StageTick.stage, StageTick.last_success_at, StageTick.last_failure_at)
     ended = {stage: (success, failure) for stage, success, failure in await session.execute(ticks)}
-    return [_stage(stage, backlog.get(stage, (0, None)), ended.get(stage, (None, None))) for stage in STAGES]
+    return [_stage(stage, waits.get(stage, NOTHING), ended.get(stage, (None, None))) for stage in STAGES]
 
 
-def _stage(stage: Stage, backlog: tuple[int, Any], ended: tuple[Any, Any]) -> StageFigures:
-    number, oldest = backlog
-    return StageFigures(stage, number, None if oldest is None else float(oldest), *ended)
+def _stage(stage: Stage, waits: Backlog, ended: tuple[Any, Any]) -> StageFigures:
+    return StageFigures(stage, waits.number, waits.oldest, *ended)
 
 
-def _waiting(stage: Stage) -> Select[Any]:
+def _waiting(stage: Stage, sees: UUID | None) -> Select[Any]:
     age = func.extract("epoch", func.now() - func.min(AIComment.updated_at))
     return (
         select(literal(stage), func.count(), age)
         .select_from(AIComment)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
-        .where(waiting(stage))
+        .where(waiting(stage), seen(MonitoringProcess.user_id, sees))
     )
 
 

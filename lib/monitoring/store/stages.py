@@ -51,7 +51,12 @@ async def claim_stages(
     if process_id is not None:
         here = and_(here, MonitoringProcess.id == process_id)
     candidates = (
-        select(MonitoringProcess.id, MonitoringProcess.name, work.unheld(ProcessStage).label("free"))
+        select(
+            MonitoringProcess.id,
+            MonitoringProcess.name,
+            MonitoringProcess.user_id,
+            work.unheld(ProcessStage).label("free"),
+        )
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(here)
         .order_by(MonitoringProcess.id)
@@ -66,7 +71,8 @@ async def claim_stages(
             .values(claim_token=token, lease_expires_at=work.in_seconds(lease))
             .values(last_started_at=func.now(), flow_run_id=flow_run_id)
         )
-    return [ProcessRef(row.id, row.name, None if row.free else "this stage is still running") for row in found]
+    running = "this stage is still running"
+    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id) for row in found]
 
 
 async def abandoned_stages(session: AsyncSession) -> list[Stage]:

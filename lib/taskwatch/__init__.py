@@ -1,0 +1,1 @@
+"""Task monitoring: what every task did, its figures, its history and the live feed."""

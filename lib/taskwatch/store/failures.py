@@ -1,0 +1,119 @@
+"""Failures grouped by fingerprint: the same error, at the same place, with the same words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from lib.database import Executor
+from lib.taskwatch.models import TABLE, TaskFailure
+from lib.taskwatch.store import finding
+from lib.taskwatch.store.looking import Filter
+
+# Of those that match where no count is kept: by process, item, status or text.
+LOOKED_AT = 5_000
+FAILED = ("failed", "abandoned")
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """One fingerprint. `message` is without what varies. `first_seen` and `last_seen` are when it ended so.
+
+    `count`: how often, since the first time that is still remembered; with a process, item, status or text, among the
+    newest 5,000 failures that match.
+    """
+
+    fingerprint: str
+    task_names: tuple[str, ...]
+    error_type: str | None
+    place: str | None
+    message: str | None
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    last_record_id: UUID
+    last_record_at: datetime
+
+
+async def groups(executor: Executor, sees: UUID | None, filter_: Filter, limit: int) -> list[FailureGroup]:
+    """The groups that match, the one seen last first. Of a time: those that were seen within it, whole."""
+    if filter_.process_id is None and filter_.item_id is None and filter_.status is None and not filter_.text:
+        return await _counted(executor, sees, filter_, limit)
+    return await _of_records(executor, sees, filter_, limit)
+
+
+async def _counted(executor: Executor, sees: UUID | None, filter_: Filter, limit: int) -> list[FailureGroup]:
+    row = TaskFailure
+
+    def newest(column: Any) -> Any:
+        return func.array_agg(aggregate_order_by(column, row.last_seen.desc()))[1]
+
+    statement = select(
+        row.fingerprint,
+        func.array_agg(row.task_name.distinct()),
+        *(newest(column) for column in (row.error_type, row.place, row.message)),
+        func.min(row.first_seen),
+        func.max(row.last_seen),
+        func.sum(row.count),
+        *(newest(column) for column in (row.last_record_id, row.last_record_at)),
+    ).where(row.count > 0)
+    if sees is not None:
+        statement = statement.where(row.owner_id == sees)
+    for condition in _within(filter_):
+        statement = statement.where(condition)
+    statement = statement.group_by(row.fingerprint).order_by(func.max(row.last_seen).desc(), row.fingerprint)
+    return [_group(found) for found in await executor.execute(statement.limit(limit))]
+
+
+def _within(filter_: Filter) -> list[Any]:
+    row = TaskFailure
+    conditions = []
+    if filter_.task_name is not None:
+        conditions.append(row.task_name == filter_.task_name)
+    if filter_.fingerprint is not None:
+        conditions.append(row.fingerprint == filter_.fingerprint)
+    if filter_.start is not None:
+        conditions.append(row.last_seen >= filter_.start)
+    if filter_.end is not None:
+        conditions.append(row.first_seen < filter_.end)
+    return conditions
+
+
+async def _of_records(executor: Executor, sees: UUID | None, filter_: Filter, limit: int) -> list[FailureGroup]:
+    is_of_successes = filter_.status is not None and filter_.status not in FAILED
+    keys = [] if is_of_successes else await finding.keys(executor, sees, filter_, LOOKED_AT, statuses=FAILED)
+    if not keys:
+        return []
+    given = {"times": [key.created_at for key in keys], "ids": [key.id for key in keys], "limit": limit}
+    given |= {"first": keys[-1].created_at, "last": keys[0].created_at}
+    return [_group(found) for found in await executor.execute(_GROUPED, given)]
+
+
+def _group(row: Sequence[Any]) -> FailureGroup:
+    fingerprint, names, kind, place, message, first, last, count, *newest = row
+    return FailureGroup(fingerprint, tuple(sorted(names)), kind, place, message, first, last, int(count), *newest)
+
+
+def _newest(expression: str) -> str:
+    return f"(array_agg({expression} ORDER BY l.completed_at DESC))[1]"
+
+
+_GROUPED = text(
+    "SELECT l.fingerprint, array_agg(DISTINCT l.task_name), "
+    + ", ".join(map(_newest, ("l.error_type", "l.place", "coalesce(l.cause, cause_of(l.error_message))")))
+    + ", min(coalesce(l.completed_at, l.created_at)), max(coalesce(l.completed_at, l.created_at)), count(*), "
+    + ", ".join(map(_newest, ("l.id", "l.created_at")))
+    + f" FROM unnest(:times, :ids) AS k (created_at, id)"
+    f" JOIN {TABLE} l ON l.created_at = k.created_at AND l.id = k.id"
+    " WHERE l.created_at >= :first AND l.created_at <= :last AND l.fingerprint IS NOT NULL"
+    " GROUP BY l.fingerprint ORDER BY 7 DESC, 1 LIMIT :limit"
+).bindparams(
+    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("ids", type_=ARRAY(Uuid())),
+    bindparam("first", type_=DateTime(timezone=True)),
+    bindparam("last", type_=DateTime(timezone=True)),
+)
