@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks import overhead, pages
+from benchmarks import feed, overhead, pages, recording, taskwatch
 from benchmarks.overhead import ARTICLES, AT_ONCE, LLM_SECONDS, PAGE_SECONDS, Figure
 from benchmarks.pages import PageFigure
 
@@ -73,7 +73,8 @@ def _apart(run: Callable[[], list[T]]) -> list[T]:
 
 
 def main() -> None:
-    text = report(_apart(overhead.run)) + of_pages(_apart(pages.run))
+    text = report(_apart(overhead.run)) + of_pages(_apart(pages.run)) + recording.report(_apart(recording.run))
+    text += taskwatch.report(_apart(taskwatch.run)) + feed.report(_apart(feed.run))
     print(text)
     RESULTS.write_text(text)
 

@@ -10,18 +10,20 @@ checked for every router, and an error that is raised becomes a problem document
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.websockets import WebSocket
 
 from console import metrics
-from console.api import description, health, problems
+from console.api import description, health, monitoring_feed, problems
 from console.api.nouns import API
-from console.edge import UnexpectedErrorsMiddleware, answer
+from console.edge import UnexpectedErrorsMiddleware, answer, turn_away
 from console.metrics import TrafficMiddleware
 from console.pages import account, comment, overview, process_form, processes, prompt_templates, sign_in
 from console.pages import alerts as alerts_page
@@ -33,6 +35,9 @@ from console.pages import logins as logins_page
 from console.pages import people as people_page
 from console.pages import providers as providers_page
 from console.pages import review as review_page
+from console.pages import task as task_page
+from console.pages import task_retry as task_retry_page
+from console.pages import tasks as tasks_page
 from console.pages.rendering import STATIC
 from console.pages.static_files import StaticFiles
 from console.security import csrf
@@ -46,6 +51,7 @@ from lib import vault
 from lib.database import Database
 from lib.errors import Invalid, PressroomError
 from lib.settings import Settings
+from lib.taskwatch.hub import Hub
 
 PAGES = (
     sign_in,
@@ -54,6 +60,9 @@ PAGES = (
     documentation_page,
     review_page,
     failures_page,
+    tasks_page,
+    task_retry_page,
+    task_page,
     compare_page,
     overview,
     process_form,
@@ -67,6 +76,8 @@ PAGES = (
 )
 
 POOL = 5
+# Everything else is a defect, or the database's.
+ANSWERED = (PressroomError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -78,8 +89,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Database(url, pool_size=POOL) as database:
+        async with Database(url, pool_size=POOL) as database, Hub(url, database) as hub:
             app.state.console = Console(settings, database, signer)
+            app.state.hub, app.state.places = hub, monitoring_feed.Places()
             yield
 
     app = FastAPI(
@@ -90,11 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # its page would fetch scripts from elsewhere; /docs is a page of ours
         redoc_url=None,
         generate_unique_id_function=description.operation_id,
-        exception_handlers={
-            PressroomError: _answer,
-            HTTPException: _answer,
-            RequestValidationError: _answer,
-        },
+        exception_handlers=dict.fromkeys(ANSWERED, cast("Any", _answer)),
     )
     app.state.metrics = metrics.Metrics()
     app.state.last_look = health.LastLook()
@@ -118,7 +126,9 @@ def _middleware(settings: Settings) -> list[Middleware]:
 def _include(app: FastAPI) -> None:
     ours = [Depends(csrf.checked)]
     for noun in API:
-        app.include_router(noun.router, prefix="/api/v1", dependencies=ours, responses=problems.RESPONSES)
+        may_answer = getattr(noun, "RESPONSES", problems.RESPONSES)
+        app.include_router(noun.router, prefix="/api/v1", dependencies=ours, responses=may_answer)
+    app.include_router(monitoring_feed.router, prefix="/api/v1", dependencies=ours)
     app.include_router(health.probes, include_in_schema=False)
     app.include_router(metrics.router, include_in_schema=False)
     for page in PAGES:
@@ -126,5 +136,8 @@ def _include(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
-async def _answer(request: Request, error: Exception) -> Response:
+async def _answer(request: Request | WebSocket, error: Exception) -> Response | None:
+    if isinstance(request, WebSocket):
+        await turn_away(request, error)
+        return None
     return answer(request, error)

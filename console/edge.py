@@ -1,11 +1,13 @@
 """Where errors end: in a problem document for programs, in a page or a line of one for people."""
 
+import contextlib
 from urllib.parse import quote
 
 import structlog
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from console.api import problems
 from console.api.problems import Problem
@@ -15,6 +17,7 @@ from lib.database import will_pass
 
 log = structlog.get_logger()
 
+_UNEXPECTED = 1011  # of a WebSocket, RFC 6455
 _PROGRAMS = ("/api/", "/health", "/healthz", "/metrics", "/openapi.json", "/static/")
 
 
@@ -26,6 +29,11 @@ def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, NotSignedIn):
         return _to_sign_in(request)
     return _page(request, problem)
+
+
+async def turn_away(socket: WebSocket, error: Exception) -> None:
+    """The same to a WebSocket that is not open yet: a problem document instead of the handshake's answer."""
+    await socket.send_denial_response(problems.response(problems.problem_of(error)))
 
 
 def _to_sign_in(request: Request) -> Response:
@@ -53,26 +61,41 @@ class UnexpectedErrorsMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         started = False
 
         async def send_and_see(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            started = True
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_see)
         except Exception as error:  # the last place where one can be caught
-            # The route, not the address: that may hold a one-time token.
-            route = getattr(scope.get("route"), "path", None)
-            where = {"method": scope["method"], "route": route}
-            if will_pass(error):
-                log.warning("console.database_away", **where, error=type(error).__name__)
-            else:
-                log.exception("console.unexpected_error", **where)
+            _log(scope, error)
+            if scope["type"] == "websocket":
+                await _end(WebSocket(scope, receive, send), error, started=started)
+                return
             if started:
                 raise
             await answer(Request(scope, receive), error)(scope, receive, send)
+
+
+def _log(scope: Scope, error: Exception) -> None:
+    # The route, not the address: that may hold a one-time token.
+    route = getattr(scope.get("route"), "path", None)
+    where = {"method": scope.get("method", scope["type"]), "route": route}
+    if will_pass(error):
+        log.warning("console.database_away", **where, error=type(error).__name__)
+    else:
+        log.error("console.unexpected_error", **where, exc_info=error)
+
+
+async def _end(socket: WebSocket, error: Exception, *, started: bool) -> None:
+    with contextlib.suppress(RuntimeError, OSError):  # it may be closed, or gone
+        if started:
+            await socket.close(_UNEXPECTED)
+        else:
+            await turn_away(socket, error)

@@ -12,10 +12,11 @@ import pytest
 import structlog
 from sqlalchemy import text
 
-from lib import migrate, postgres, vault
+from lib import migrate, postgres, units, vault
 from lib.database import Database
 from lib.settings import Settings
 from lib.settings import settings as read_settings
+from lib.taskwatch import recorder
 from playground.config import Config
 from playground.serve import Running, serving
 from tests.world import World
@@ -96,12 +97,24 @@ def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "RETRY_MAX": "0.05",
         "UNKNOWN_WAIT": "0.05",
         "LLM_TIMEOUT": "5",
+        "TASK_RECORDING": "false",
     }
     for name, value in values.items():
         monkeypatch.setenv(f"PRESSROOM_{name}", value)
     read_settings.cache_clear()
     yield read_settings()
     read_settings.cache_clear()
+
+
+@pytest.fixture
+def recording(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # noqa: ARG001 - sets its database
+    """Every unit leaves a record in the test's database; `recorder.stop()` writes what is still on its way."""
+    monkeypatch.setenv("PRESSROOM_TASK_RECORDING", "true")
+    read_settings.cache_clear()
+    recorder.stop()
+    yield
+    recorder.stop()
+    units.observe_with(None)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ TAGS = {
     "templates": "The prompts that a model is given.",
     "comparisons": "Two templates over past articles, side by side. Nothing of it is ever posted.",
     "runs": "One tick of a stage, now.",
+    "monitoring": "How each kind of task does, what each one did, and trying again what failed.",
     "overview": "Every process at a glance, what is wrong right now, and what of the budgets is used.",
     "people": "Who I am, and the users.",
     "tokens": "My API tokens.",

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -22,6 +22,10 @@ _AGAIN_SOON = 5  # seconds
 _LONGEST_NAME = 100
 # Python changed these words; ours stay.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+class BadRequest(RequestValidationError):  # noqa: N818 - the answer's own word
+    """The same as 400: what /monitoring promises for what cannot be used."""
 
 
 class WrongField(BaseModel):
@@ -73,6 +77,8 @@ class Problem:
 def problem_of(error: Exception) -> Problem:
     """Of an error that nobody expected it says nothing but that there was one."""
     match error:
+        case BadRequest() | WebSocketRequestValidationError():
+            return _validation(error.errors(), HTTPStatus.BAD_REQUEST)
         case RequestValidationError():
             return _validation(error.errors())
         case HTTPException():
@@ -115,13 +121,13 @@ def _challenge(error: PressroomError) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if isinstance(error, NotSignedIn) else {}
 
 
-def _validation(found: Sequence[Any]) -> Problem:
+def _validation(found: Sequence[Any], status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Problem:
     errors = tuple(_wrong_field(each) for each in found)
     first = errors[0] if errors else None
     where = (first.parameter or (first.pointer or "").removeprefix("#/")) if first else ""
     said = f"{where}: {first.detail}" if first and where else (first.detail if first else "The request is not valid")
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said + more, errors)
+    return Problem(status, said + more, errors)
 
 
 def _wrong_field(error: Mapping[str, Any]) -> WrongField:
@@ -150,6 +156,11 @@ def parameter(place: str, name: str, words: str) -> RequestValidationError:
     return RequestValidationError([{"type": "value_error", "loc": (place, name), "msg": words, "input": None}])
 
 
+def bad_request(place: str, path: Sequence[str], words: str) -> BadRequest:
+    """A value that cannot be used, where 400 says so."""
+    return BadRequest([{"type": "value_error", "loc": (place, *path), "msg": words, "input": None}])
+
+
 def _response(description: str) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
@@ -162,3 +173,4 @@ def said(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 # What every route may answer beside its own. `console.api.description` adds the schema that they refer to.
 RESPONSES: dict[int | str, dict[str, Any]] = {"default": _response("A problem document"), **said(401, 403, 422, 503)}
+BAD_REQUEST_RESPONSES = {"default": RESPONSES["default"], **said(400, 401, 403, 503)}

@@ -2,7 +2,8 @@
 
 import typer
 
-from console.cli import comment, keys, login, process, provider, system, template, user
+from console.cli import alerts, comment, compare, keys, login, process, provider, system, tasks, template, user
+from console.cli.audit import audit
 from console.cli.edge import Edge
 from console.cli.run import run as run_stage
 
@@ -31,7 +32,11 @@ app.add_typer(provider.app, name="provider")
 app.add_typer(template.app, name="template")
 app.add_typer(process.app, name="process")
 app.add_typer(comment.app, name="comment")
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(compare.app, name="compare")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(user.app, name="user")
+app.command()(audit)
 app.command("run")(run_stage)
 app.add_typer(keys.app, name="keys")
 app.add_typer(system.db, name="db")

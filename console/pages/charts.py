@@ -67,3 +67,41 @@ def chart(values: Sequence[int], *, width: float = 480, height: float = 80, gap:
         )
     last = max((place for place, value in enumerate(values) if value == highest), default=0)
     return Chart(tuple(columns), width, height, highest, sum(values), len(values) - 1 - last)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One bar of two parts, the second on top of the first: each by its upper edge and height."""
+
+    x: float
+    width: float
+    good_y: float
+    good: float
+    bad_y: float
+    bad: float
+
+
+def stacked(
+    values: Sequence[tuple[int, int]], *, width: float = 240, height: float = 36, gap: float = 2
+) -> tuple[Stack, ...]:
+    """Bars of successes with failures on top, the oldest at the left; nothing for those without any."""
+    highest = max((good + bad for good, bad in values), default=0)
+    step = width / max(1, len(values))
+    room = height - LEAST  # what the smaller part may need to be seen
+    found = []
+    for place, (good, bad) in enumerate(values):
+        if not good + bad:
+            continue
+        tall_good = max(LEAST, room * good / highest) if good else 0.0
+        tall_bad = max(LEAST, room * bad / highest) if bad else 0.0
+        found.append(
+            Stack(
+                round(place * step + gap / 2, 2),
+                round(step - gap, 2),
+                round(height - tall_good, 2),
+                round(tall_good, 2),
+                round(height - tall_good - tall_bad, 2),
+                round(tall_bad, 2),
+            )
+        )
+    return tuple(found)

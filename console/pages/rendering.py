@@ -28,6 +28,7 @@ NAVIGATION = (
     ("/review", "Review", False),
     ("/comments", "Comments", False),
     ("/failures", "Failures", False),
+    ("/tasks", "Tasks", False),
     ("/logins", "Logins", False),
     ("/providers", "Providers", False),
     ("/templates", "Templates", False),

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from console.desk.visit import Visit
 from console.security import sessions
@@ -36,7 +37,7 @@ class Actor:
         return roles.at_least(self.role, role)
 
 
-async def actor_or_none(request: Request) -> Actor | None:
+async def actor_or_none(request: HTTPConnection) -> Actor | None:
     """Asked once a request. Raise NotSignedIn for a token that is not valid."""
     if not hasattr(request.state, "actor"):
         bearer = bearer_of(request)
@@ -45,12 +46,12 @@ async def actor_or_none(request: Request) -> Actor | None:
     return found
 
 
-def bearer_of(request: Request) -> str | None:
+def bearer_of(request: HTTPConnection) -> str | None:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
 
 
-async def _by_session(request: Request) -> Actor | None:
+async def _by_session(request: HTTPConnection) -> Actor | None:
     session = sessions.read(request)
     if session is None:
         return None
@@ -64,7 +65,7 @@ async def _by_session(request: Request) -> Actor | None:
     return Actor(person.id, person.name, person.role, None, "session")
 
 
-async def _by_token(request: Request, bearer: str) -> Actor:
+async def _by_token(request: HTTPConnection, bearer: str) -> Actor:
     async with console_of(request).database.session() as opened:
         found = await token_store.use(opened, tokens.digest(bearer))
     role = None if found is None else roles.capped(found.role, found.scopes)
@@ -73,19 +74,28 @@ async def _by_token(request: Request, bearer: str) -> Actor:
     return Actor(found.user_id, found.name, role, found.scopes, "token")
 
 
-async def _viewer(request: Request) -> Actor:
+async def is_still(connection: HTTPConnection, actor: Actor) -> bool:
+    """Whether who asked may still do the same; for a connection that outlasts a request."""
+    connection.scope["state"].pop("actor", None)
+    try:
+        return await actor_or_none(connection) == actor
+    except NotSignedIn:
+        return False
+
+
+async def _viewer(request: HTTPConnection) -> Actor:
     return await _at_least(request, "viewer")
 
 
-async def _operator(request: Request) -> Actor:
+async def _operator(request: HTTPConnection) -> Actor:
     return await _at_least(request, "operator")
 
 
-async def _admin(request: Request) -> Actor:
+async def _admin(request: HTTPConnection) -> Actor:
     return await _at_least(request, "admin")
 
 
-async def _at_least(request: Request, role: Role) -> Actor:
+async def _at_least(request: HTTPConnection, role: Role) -> Actor:
     actor = await actor_or_none(request)
     if actor is None:
         raise NotSignedIn("Sign in first, or send an API token as `Authorization: Bearer …`")
@@ -102,13 +112,13 @@ Admin = Annotated[Actor, Depends(_admin)]
 Anyone = Annotated[Actor | None, Depends(actor_or_none)]
 
 
-def visit_of(request: Request, actor: Actor) -> Visit:
+def visit_of(request: HTTPConnection, actor: Actor) -> Visit:
     """What the functions of the desk take. An administrator sees everything, everybody else what they own."""
     console = console_of(request)
     sees = None if actor.may("admin") else actor.user_id
     return Visit(console.settings, console.database, actor.user_id, sees=sees, via=actor.via)
 
 
-def doer_of(request: Request, actor: Actor) -> Doer:
+def doer_of(request: HTTPConnection, actor: Actor) -> Doer:
     """Who does it, for what lib.people writes to the audit log."""
     return Doer(actor.user_id, actor.via, address_of(request))

@@ -48,20 +48,20 @@ def read(request: HTTPConnection, name: str) -> str | None:
 
 
 class CookieMiddleware:
-    """Gives each request its jar, and the response what is in it."""
+    """Gives each request its jar, and the response what is in it. A WebSocket reads cookies and is given none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        jar = Jar(secure=scope["scheme"] == "https")
+        jar = Jar(secure=scope["scheme"] in ("https", "wss"))
         scope.setdefault("state", {})["jar"] = jar
 
         async def send_with_cookies(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 message["headers"] = [*message.get("headers", []), *jar.headers()]
             await send(message)
 

@@ -8,6 +8,7 @@ import re
 import secrets
 
 from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from console.security import cookies
 from console.security.actor import actor_or_none, bearer_of
@@ -42,10 +43,23 @@ def _new_visitor(request: Request) -> str:
     return f"visitor {request.state.visitor}"
 
 
-async def checked(request: Request) -> None:
+async def checked(connection: HTTPConnection) -> None:
     """Raise Forbidden for a change that does not come from a page of ours. Every router is included with this."""
-    if request.method in _SAFE or bearer_of(request) is not None:
+    if bearer_of(connection) is not None:
         return
+    if not isinstance(connection, Request):
+        _check_socket(connection)
+    elif connection.method not in _SAFE:
+        await _check_change(connection)
+
+
+def _check_socket(connection: HTTPConnection) -> None:
+    """A browser opens a WebSocket for any site, with our cookies, and lets it read: only its Origin tells whose."""
+    if "Origin" not in connection.headers or not _from_here(connection):
+        raise Forbidden("This connection comes from another site")
+
+
+async def _check_change(request: Request) -> None:
     if not _from_here(request):
         raise Forbidden("This request comes from another site")
     actor = await actor_or_none(request)
@@ -55,18 +69,19 @@ async def checked(request: Request) -> None:
         raise Forbidden("The form is of a session that has ended, or lacks its token; load the page again")
 
 
-async def no_program(request: Request) -> None:
+async def no_program(request: HTTPConnection) -> None:
     """Raise Forbidden for an API token. Every page is included with this: a token may do what the API offers."""
     if bearer_of(request) is not None:
         raise Forbidden("API tokens are for /api/v1; a page takes a session in a browser")
 
 
-def _from_here(request: Request) -> bool:
+def _from_here(request: HTTPConnection) -> bool:
     """As far as the browser says: an old one says nothing."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin")
-    here = f"{request.url.scheme}://{request.headers.get('Host', '')}"
+    scheme = "https" if request.url.scheme in ("https", "wss") else "http"
+    here = f"{scheme}://{request.headers.get('Host', '')}"
     return origin is None or origin.lower() == here.lower()
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from lib.errors import Invalid
 from lib.settings import Settings
 
+SOCKET_BYTES = 4096  # of a message to us: there is nothing to say
+GRACE = 8  # seconds; who does not read what they were sent would hold up the end for good
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -71,6 +73,9 @@ def uvicorn_options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": proxies,
+        "ws_max_size": SOCKET_BYTES,
+        "ws_per_message_deflate": False,  # an event is made into bytes once, for everybody
+        "timeout_graceful_shutdown": GRACE,
     }
     if settings.console_tls_certificate is not None:
         options["ssl_certfile"] = str(settings.console_tls_certificate)

@@ -74,7 +74,8 @@ def write(request: HTTPConnection, session: Session) -> None:
 def keep_alive(request: HTTPConnection, session: Session) -> None:
     """A person did something: the session lives on. What a page fetches by itself is nothing that a person did."""
     now = time.time()
-    by_itself = request.headers.get("HX-Request") == "true" and request.scope["method"] == "GET"
+    fetched = request.headers.get("HX-Request") == "true" and request.scope.get("method") == "GET"
+    by_itself = fetched or request.scope["type"] == "websocket"
     if not by_itself and now - session.seen > RENEWED_AFTER:
         write(request, replace(session, seen=now))
 

@@ -172,6 +172,8 @@ PAGES = (
     "/review",
     "/comments",
     "/failures",
+    "/tasks",
+    "/tasks?view=failures",
     "/logins",
     "/logins/new",
     "/providers",
@@ -199,9 +201,10 @@ def test_a_page_is_read_aloud_well_and_fits_a_telephone(admin: Page, path: str) 
         admin.set_viewport_size({"width": 1280, "height": 900})
 
 
-@pytest.mark.parametrize("kind", ["processes", "comments", "review"])
+@pytest.mark.parametrize("kind", ["processes", "comments", "review", "tasks"])
 def test_the_page_of_one_thing_too(admin: Page, kind: str) -> None:
-    admin.goto({"processes": "/", "comments": "/comments", "review": "/review?approval=rejected"}[kind])
+    lists = {"processes": "/", "comments": "/comments", "review": "/review?approval=rejected", "tasks": "/tasks"}
+    admin.goto(lists[kind])
     links = admin.locator(f"main a[href^='/{kind}/']").all()
     addresses = [link.get_attribute("href") or "" for link in links]
     one = next((each for each in addresses if re.search(r"/[0-9a-f-]{36}", each)), None)

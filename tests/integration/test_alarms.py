@@ -92,7 +92,7 @@ async def test_a_budget_warns_at_four_fifths_and_is_used_up_at_the_whole_once_a_
     await sql(world, "UPDATE monitoring_processes SET budget_tokens = 1000")
     await sql(
         world,
-        "INSERT INTO llm_usage (day, process_id, provider_id, input_tokens, currency) "  # noqa: S608
+        "INSERT INTO llm_usage (day, process_id, provider_id, input_tokens, currency) "
         f"SELECT (now() AT TIME ZONE '{world.settings.budget_timezone}')::date, id, llm_provider_id, 799, 'USD' "
         "FROM monitoring_processes",
     )

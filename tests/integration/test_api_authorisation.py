@@ -13,13 +13,14 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 from pydantic import BaseModel
 from sqlalchemy import text
 
 from console.security import actor, csrf
 from lib.monitoring import guard
 from lib.people.roles import Role
+from tests.integration import feeding
 from tests.integration.program import Program, Site, operator, site, things
 from tests.integration.test_console_security import HOST, Browser
 from tests.world import World
@@ -63,6 +64,7 @@ TABLES = (
     "users",
     "accounts",
     "api_tokens",
+    "task_execution_logs",
 )
 
 
@@ -127,7 +129,15 @@ class Owned:
     """What the first owner has, by the name of the path parameter that stands for it."""
 
     ids: dict[str, str]
-    names: tuple[str, ...] = ("watch-of-first", "bot of watch", "model of watch", "friendly of watch", "Article 1")
+    names: tuple[str, ...] = (
+        "watch-of-first",
+        "bot of watch",
+        "model of watch",
+        "friendly of watch",
+        "Article 1",
+        "run-of-first",
+        "error-of-first",
+    )
 
     def address(self, route: Route) -> str:
         unknown = [name for name in route.names if name not in self.ids]
@@ -160,6 +170,8 @@ async def owned(site: Site, operator: Program, things: World) -> Owned:
             {"user": operator.user_id, "a": UUID(ids["templates"][0]), "provider": UUID(ids["provider"])},
         )
         comparison_id = str(comparison.scalar_one())
+    task = feeding.failed(owner_id=operator.user_id, run_name="run-of-first", error_message="error-of-first")
+    await feeding.write(site.database, task, feeding.record(parent_id=task["id"], owner_id=operator.user_id))
     [group] = (await operator.ok("GET", "/failures"))["failed"]
     [token] = (await operator.ok("GET", "/tokens"))["tokens"]
     return Owned(
@@ -175,6 +187,7 @@ async def owned(site: Site, operator: Program, things: World) -> Owned:
             "token_id": token["id"],
             "user_id": str(operator.user_id),
             "alert_id": str(UUID(int=7)),
+            "record_id": str(task["id"]),
             "stage": "posting",
             "decision": "approve",
         }
@@ -223,7 +236,7 @@ async def rows(site: Site) -> dict[str, list[str]]:
     async with site.database.session() as session:
         return {
             table: sorted(
-                (await session.execute(text(f"SELECT to_jsonb({table}) - 'last_used_at' FROM {table}"))).scalars(),  # noqa: S608
+                (await session.execute(text(f"SELECT to_jsonb({table}) - 'last_used_at' FROM {table}"))).scalars(),
                 key=str,
             )
             for table in TABLES
@@ -294,6 +307,15 @@ async def test_another_owner_finds_nothing_of_the_first(site: Site, owned: Owned
             assert owned.shown_in(response) == [], route
     after = await rows(site)
     assert {table: [row for row in found if row in before[table]] for table, found in after.items()} == before
+
+
+def test_a_websocket_asks_for_a_role_and_from_where_it_is_opened(site: Site) -> None:
+    found = [each for each in iter_route_contexts(site.app.routes) if isinstance(each.route, APIWebSocketRoute)]
+    assert [each.path for each in found] == ["/api/v1/monitoring/ws"]
+    for each in found:
+        asked = set(called(each.dependant))  # type: ignore[attr-defined]
+        assert asked & ROLE_OF.keys(), each.path
+        assert csrf.checked in asked, each.path
 
 
 async def test_what_is_ones_own_is_not_anothers(site: Site, owned: Owned) -> None:

@@ -39,6 +39,7 @@ from lib.monitoring import guard
 from lib.people import members, own, sign_in
 from lib.people.members import Doer
 from lib.settings import Settings
+from tests.integration import feeding
 from tests.world import World
 
 SYSTEM = Doer(None, "test")
@@ -83,6 +84,8 @@ async def furnish(settings: Settings, url: str) -> tuple[dict[str, str], dict[st
         wanted = NewComparison("a", "b", "model", comments=[str(comment)])
         await world.template("b")
         comparison = await comparisons.create(visit, wanted)
+        task = feeding.failed(owner_id=person.id, item_id=comment)
+        await feeding.write(database, task)
         [group] = (await failures.groups(visit))["failed"]
     ids = {
         "process_id": process,
@@ -93,6 +96,7 @@ async def furnish(settings: Settings, url: str) -> tuple[dict[str, str], dict[st
         "comparison_id": comparison,
         "group": group["key"],
         "user_id": person.id,
+        "record_id": task["id"],
     }
     return {"Authorization": f"Bearer {token.text}"}, {name: str(id_) for name, id_ in ids.items()}
 
@@ -190,7 +194,9 @@ def test_every_error_is_a_problem_document(document: dict[str, Any]) -> None:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     for operation in described(document):
         errors = [answer for status, answer in operation["responses"].items() if status[0] not in "23"]
-        assert {"401", "403", "422", "default"} <= set(operation["responses"]), operation["operationId"]
+        answers, is_ours = set(operation["responses"]), operation["operationId"].startswith("monitoring.")
+        assert {"401", "403", "400" if is_ours else "422", "default"} <= answers, operation["operationId"]
+        assert ("422" if is_ours else "400") not in answers, operation["operationId"]
         assert all(answer["content"] == problem for answer in errors), operation["operationId"]
         assert operation["security"][0] == {"token": []}
 
