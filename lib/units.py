@@ -58,6 +58,7 @@ class Unit:
         "run_name",
         "started",
         "task_id",
+        "waited",
     )
 
     def __init__(self, name: str, parent: "Unit | None") -> None:
@@ -66,6 +67,7 @@ class Unit:
         self.kind: Kind = "step"
         self.created = time.time()
         self.started: float | None = None
+        self.waited = False
         self.clock = 0.0
         self.run_name = ""
         self.task_id: Any = None
@@ -218,6 +220,7 @@ class Waiting:
 
     def __enter__(self) -> Unit:
         self._token = _awaited.set(self._unit)
+        self._unit.waited = True
         self._seen.waits(self._unit)
         return self._unit
 
@@ -236,7 +239,8 @@ def awaited(name: str) -> Unit | None:
 
 
 def begin(seen: Observer, unit: Unit) -> None:
-    unit.started, unit.clock = time.time(), time.perf_counter()
+    unit.started = time.time() if unit.waited else unit.created
+    unit.clock = time.perf_counter()
     seen.began(unit)
 
 

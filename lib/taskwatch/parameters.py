@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -99,10 +99,13 @@ class _Budget:
         self._left = MOST_CHARACTERS
 
     def mapping(self, values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        return self._items(values.items(), len(values), depth)
+
+    def _items(self, items: Iterable[tuple[Any, Any]], number: int, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
-        for key, value in values.items():
+        for key, value in items:
             if len(made) >= MOST_ITEMS or self._left <= 0:
-                made[HIDDEN] = f"{len(values) - len(made)} more"
+                made[HIDDEN] = f"{number - len(made)} more"
                 break
             name, longest = _named(key)
             self._left -= len(name) + 6
@@ -150,7 +153,7 @@ class _Budget:
             return self._sequence(value, longest, depth)
         names = _names_of(type(value))
         if names:
-            return self.mapping({name: getattr(value, name) for name in names}, depth + 1)
+            return self._items(((name, getattr(value, name)) for name in names), len(names), depth + 1)
         return type(value).__name__  # its words may hold anything
 
     def _sequence(self, values: Any, longest: int, depth: int) -> list[Any]:

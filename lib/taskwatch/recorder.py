@@ -27,8 +27,7 @@ CANCELLED = Failure("Cancelled", "It was cancelled before it had ended")
 
 
 class Recorder:
-    """The observer of a process. What it makes of a unit are the columns of its record, the later ones replacing
-    the earlier: pending, running, and how it ended."""
+    """The observer of a process. What it makes of a unit are columns of its record: as it waits, begins and ends."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
@@ -40,6 +39,7 @@ class Recorder:
                 "id": unit.id,
                 "created_at": _moment(unit.created),
                 "task_name": unit.name,
+                "kind": unit.kind,
                 "status": "pending",
                 "parameters": parameters.shown(arguments),
                 "recorder_id": self.writer.id,
@@ -55,8 +55,9 @@ class Recorder:
 
     def began(self, unit: Unit) -> None:
         try:
-            unit.row["status"] = "running"
-            unit.row["started_at"] = _moment(unit.started or unit.created)
+            row = unit.row
+            row["status"] = "running"
+            row["started_at"] = _moment(unit.started or unit.created) if unit.waited else row["created_at"]
             self._put(unit)
         except Exception as error:  # noqa: BLE001 - the work comes first
             self._in_trouble(error)
@@ -69,17 +70,17 @@ class Recorder:
             row["completed_at"] = _moment((unit.started or unit.created) + seconds)
             if failure is not None:
                 row.update(described(failure, unit.name))
-            self._put(unit)
+            self.writer.put(row)
         except Exception as error:  # noqa: BLE001 - the work comes first
             self._in_trouble(error)
         finally:
             unit.row = None
 
     def _put(self, unit: Unit) -> None:
+        """What is known by now. The parameters are told once, and the end adds to this: what is not named stays."""
         row: dict[str, Any] = unit.row.copy()
-        unit.row.pop("parameters", None)  # told once: what a later write does not name stays
+        unit.row.pop("parameters", None)
         row["run_name"] = parameters.storable(unit.run_name)
-        row["kind"] = unit.kind
         row["task_id"] = str(unit.task_id or unit.id)
         row["attempt"] = unit.attempt if isinstance(unit.attempt, int) else 1
         row["process_id"] = _id(unit.process_id)

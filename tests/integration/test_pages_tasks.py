@@ -354,6 +354,20 @@ async def test_a_count_that_changed_asks_again_and_does_nothing(ann: Browser, wo
     assert (await ann.post("/tasks/retry?which=all", confirmed="")).status_code == 409
 
 
+async def test_a_page_is_fetched_again_for_all_that_failed_over_it(ann: Browser, world: World) -> None:
+    both = [await world.template("kind"), await world.template("curious")]
+    process = await world.process("two voices", templates=both, start=False)
+    gone: dict[str, Any] = {"failed_at": datetime.now(UTC), "error_message": "gone"}
+    of_first, of_second = await world.comments(process, 1, "failed", failed_from="discovered", **gone)
+    other = (await world.comments(process, 1, "failed", first=2, failed_from="prepared", **gone))[0]
+    record = (await mine(world, a_record("failed", item_id=of_first)))[0]
+    asked = await ann.get(f"/tasks/retry?id={record}")
+    assert "2 comments are tried again." in words(asked)
+    await ann.post(f"/tasks/retry?id={record}", confirmed=confirmed(asked))
+    assert {(await row(world, each)).status for each in (of_first, of_second)} == {"discovered"}
+    assert (await row(world, other)).status == "failed"
+
+
 async def test_one_or_the_selected_are_tried_again(ann: Browser, world: World) -> None:
     comments, records = await failures_of(world, 3)
     one = await ann.get(f"/tasks/retry?id={records[0]}")

@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, any_, bindparam, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, any_, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from lib import work
 from lib.monitoring.models import AIComment
@@ -46,10 +47,29 @@ def _waits() -> ColumnElement[bool]:
     )
 
 
+def _over_the_same_page(ids: Collection[UUID]) -> Select[tuple[UUID]]:
+    """An article's page is fetched once for all comments that wait for it, and they fail together."""
+    other = aliased(AIComment)
+    return (
+        select(other.id)
+        .join(
+            AIComment,
+            and_(
+                AIComment.mymoment_article_id == other.mymoment_article_id,
+                AIComment.mymoment_login_id == other.mymoment_login_id,
+            ),
+        )
+        .where(_of(ids))
+        .where(*(each.status == "failed" for each in (AIComment, other)))
+        .where(*(each.failed_from == "discovered" for each in (AIComment, other)))
+    )
+
+
 async def possible(session: AsyncSession, sees: UUID | None, ids: Collection[UUID]) -> Possible:
-    """Ids that name no comment are left out."""
+    """Ids that name no comment are left out; whoever failed with one of them over the same page comes with it."""
     if not ids:
         return Possible(frozenset(), frozenset(), frozenset())
+    ids = {*ids, *await session.scalars(_over_the_same_page(ids))}
     is_failed = AIComment.status == "failed"
     statement = (
         select(AIComment.id, is_failed, AIComment.post_sent_at.is_not(None))
