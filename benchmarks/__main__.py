@@ -1,7 +1,9 @@
-"""Measure, print, and keep the figures in `benchmarks/RESULTS.md`."""
+"""Measure, print, and keep the figures in `benchmarks/RESULTS.md`: all of them, or those that are named."""
 
+import argparse
 import os
 import platform
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,6 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 def report(figures: list[Figure]) -> str:
     lines = [
-        "# Results",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores, one machine.",
-        "Figures compare; they are no promises. `make bench` writes this file.",
         "",
         f"## {ARTICLES} articles through four stages at once",
         "",
@@ -72,11 +70,33 @@ def _apart(run: Callable[[], list[T]]) -> list[T]:
         os.environ.update(before)
 
 
+HEAD = "# Results\n\nOne machine. Figures compare; they are no promises. `make bench` writes this file.\n"
+SECTIONS: dict[str, Callable[[], str]] = {
+    "overhead": lambda: report(_apart(overhead.run)),
+    "pages": lambda: of_pages(_apart(pages.run)),
+    "recording": lambda: recording.report(_apart(recording.run)),
+    "taskwatch": lambda: taskwatch.report(_apart(taskwatch.run)),
+    "feed": lambda: feed.report(_apart(feed.run)),
+}
+
+
+def _kept() -> dict[str, str]:
+    """The sections of the last time, by name."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    return dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=<!-- |\Z)", text, re.DOTALL))
+
+
 def main() -> None:
-    text = report(_apart(overhead.run)) + of_pages(_apart(pages.run)) + recording.report(_apart(recording.run))
-    text += taskwatch.report(_apart(taskwatch.run)) + feed.report(_apart(feed.run))
-    print(text)
-    RESULTS.write_text(text)
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], help="all of them without one")
+    kept = _kept()
+    for name in parser.parse_args().sections or SECTIONS:
+        measured = f"\n{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores.\n"
+        kept[name] = SECTIONS[name]().rstrip("\n") + "\n" + measured
+        print(kept[name], flush=True)
+        RESULTS.write_text(
+            HEAD + "".join(f"\n<!-- {each} -->\n{kept[each].strip()}\n" for each in SECTIONS if each in kept)
+        )
 
 
 if __name__ == "__main__":

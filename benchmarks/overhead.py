@@ -2,7 +2,7 @@
 
 Pages answer in 50 ms, the model in 1 s with 20 calls at once. The ideal is the longest stage's waiting, divided by its
 concurrency: with one login that is posting (read, post, read back: one comment at a time), with ten it is the model.
-The peer is a bare loop that makes the same calls on the same model and does nothing else.
+The peers are bare loops that make the same calls on the same model, and on the same site, and do nothing else.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ from benchmarks.ground import ground
 from lib import llm, vault
 from lib.database import Database, SessionFigures, together
 from lib.garbage import spare_the_collector
+from lib.http import Limits
 from lib.monitoring.models import AIComment, PromptTemplate
+from lib.monitoring.mymoment import MyMoment
 from lib.settings import settings as read_settings
 from playground.accounts import BOTS, LLM_KEY, LLM_MODEL
 from tests.world import World
@@ -30,6 +32,7 @@ ARTICLES = 500
 PAGE_SECONDS = 0.05
 LLM_SECONDS = 1.0
 AT_ONCE = 20
+BARE_POSTS = 50
 STAGGER_SECONDS = 0.1
 TICK_SECONDS = 10
 
@@ -71,6 +74,7 @@ def run() -> list[Figure]:
     with ground(LLM_SECONDS, PAGE_SECONDS) as there:
         return [
             Figure("bare loop over the model", asyncio.run(_bare_loop(there.site)), ideal(ARTICLES)),
+            Figure("bare loop over the site, one login", asyncio.run(_bare_posts(there.site)), ideal(1)),
             asyncio.run(_pipeline(there.site, "one login, item task runs on", 1000, 1, item_runs=True)),
             asyncio.run(_pipeline(there.site, "ten logins, item task runs on", 2000, 10, item_runs=True)),
             asyncio.run(_pipeline(there.site, "ten logins, item task runs off", 3000, 10, item_runs=False)),
@@ -90,6 +94,24 @@ async def _bare_loop(site: str) -> float:
         began = time.perf_counter()
         await asyncio.gather(*(call() for _ in range(ARTICLES)))
         return time.perf_counter() - began
+
+
+async def _bare_posts(site: str) -> float:
+    """Seconds for all articles, from those for a few: read, post, read again, one after the other."""
+    async with httpx.AsyncClient(base_url=site, timeout=60) as client:
+        made = await client.post("/control/articles", json={"tab": "900", "count": BARE_POSTS})
+        made.raise_for_status()
+    bot = BOTS[-1]
+    async with MyMoment(site, Limits(allow_private=True)) as client:
+        await client.log_in(bot.username, bot.password)
+        found = (await client.index("900")).entries[:BARE_POSTS]
+        began = time.perf_counter()
+        for entry in found:
+            page = await client.article(entry.article_id)
+            assert page.csrf_token
+            await client.post_comment(entry.article_id, "Very kind.", csrf_token=page.csrf_token, hidden=False)
+            await client.article(entry.article_id)
+        return (time.perf_counter() - began) / len(found) * ARTICLES
 
 
 async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_runs: bool) -> Figure:

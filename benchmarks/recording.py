@@ -38,7 +38,7 @@ DISORDER = """SELECT count(*) FROM (
         SELECT min(seq) AS seq, min(at) AS first, max(at) AS last FROM task_events
         WHERE seq > :newest GROUP BY xmin::text
     ) statements
-) pairs WHERE first < before - interval '5 milliseconds'"""
+) pairs WHERE first < before - interval '50 milliseconds'"""
 
 
 @dataclass(frozen=True)
