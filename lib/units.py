@@ -65,10 +65,9 @@ class Unit:
         self.id = uuid_utils.compat.uuid7()
         self.name = name
         self.kind: Kind = "step"
-        self.created = time.time()
+        self.created, self.clock = time.time(), time.perf_counter()
         self.started: float | None = None
         self.waited = False
-        self.clock = 0.0
         self.run_name = ""
         self.task_id: Any = None
         self.attempt: int | None = None
@@ -239,8 +238,10 @@ def awaited(name: str) -> Unit | None:
 
 
 def begin(seen: Observer, unit: Unit) -> None:
-    unit.started = time.time() if unit.waited else unit.created
-    unit.clock = time.perf_counter()
+    if unit.waited:
+        unit.started, unit.clock = time.time(), time.perf_counter()
+    else:
+        unit.started = unit.created
     seen.began(unit)
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from lib.database import Database
@@ -22,7 +23,7 @@ T = TypeVar("T")
 class Shared:
     """Answers that a run asks for once: whoever wants the same key meanwhile waits for the same answer.
 
-    The latest `keep` answers are kept.
+    The latest `keep` answers are kept; a failure is not, so that a second attempt asks again.
     """
 
     def __init__(self, keep: int = 64) -> None:
@@ -33,14 +34,19 @@ class Shared:
         """Raises what `ask` raised, to everyone who waited for it."""
         if key not in self._asked:
             self._asked[key] = asyncio.ensure_future(ask())
+            self._asked[key].add_done_callback(partial(self._forget_failure, key))
             while len(self._asked) > self._keep:
                 self._asked.pop(next(iter(self._asked)))
         # One that gives up waiting does not take the answer from the others.
         answer: T = await asyncio.shield(self._asked[key])
         return answer
 
+    def _forget_failure(self, key: Hashable, asked: asyncio.Future[Any]) -> None:
+        if (asked.cancelled() or asked.exception()) and self._asked.get(key) is asked:
+            del self._asked[key]
+
     async def aclose(self) -> None:
-        for asked in self._asked.values():
+        for asked in tuple(self._asked.values()):
             asked.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
 

@@ -107,11 +107,20 @@ class _Budget:
             if len(made) >= MOST_ITEMS or self._left <= 0:
                 made[HIDDEN] = f"{number - len(made)} more"
                 break
-            name, longest = _named(key)
-            self._left -= len(name) + 6
-            # A flag is no secret, whatever its name; nor is nothing.
-            hidden = longest == 0 and value is not None and not isinstance(value, bool | float)
-            made[name] = HIDDEN if hidden else self._value(value, longest, depth)
+            name, longest = _names.get(key) or _named(key)
+            kind = type(value)
+            # The most frequent ones at once: this is most of what a record costs.
+            if value is None or (kind is UUID and longest):
+                made[name] = value
+                self._left -= len(name) + 36
+            elif kind is str and len(value) <= longest <= self._left and value.isascii() and "\0" not in value:
+                made[name] = value
+                self._left -= len(name) + len(value) + 6
+            else:
+                self._left -= len(name) + 6
+                # A flag is no secret, whatever its name.
+                hidden = longest == 0 and kind is not bool and kind is not float
+                made[name] = HIDDEN if hidden else self._value(value, longest, depth)
         return made
 
     def _value(self, value: Any, longest: int, depth: int) -> Any:

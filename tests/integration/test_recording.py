@@ -50,7 +50,7 @@ DISORDER = """SELECT count(*) FROM (
     SELECT first, lag(last) OVER (ORDER BY seq) AS before FROM (
         SELECT min(seq) AS seq, min(at) AS first, max(at) AS last FROM task_events GROUP BY xmin::text
     ) statements
-) pairs WHERE first < before - interval '5 milliseconds'"""
+) pairs WHERE first < before - interval '50 milliseconds'"""
 
 Record = dict[str, Any]
 
