@@ -4,9 +4,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import shutil
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +11,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.ground import child, free_port, wait_until
-from lib import migrate, postgres, vault, work
+from benchmarks.ground import console, console_ground
+from lib import work
 from lib.database import Database
 from lib.people import members, own, sign_in
 from lib.people.members import Doer
-from lib.settings import settings as read_settings
 from lib.taskwatch.store import writing
 from lib.taskwatch.store.writing import Beat
 
@@ -53,34 +48,14 @@ class FeedFigure:
 
 def run() -> list[FeedFigure]:
     """Raise RuntimeError for a reader that missed something."""
-    place = Path(tempfile.mkdtemp(prefix="pressroom-bench-"))
-    place.chmod(0o755)
-    try:
-        return asyncio.run(_run(place))
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    return asyncio.run(_run())
 
 
-async def _run(place: Path) -> list[FeedFigure]:
-    cluster = await postgres.start(place / "cluster", durable=False)
-    try:
-        await postgres.create_database(cluster, "feed")
-        url, port = cluster.url("feed"), free_port()
-        os.environ |= {
-            "PRESSROOM_DATABASE_URL": url,
-            "PRESSROOM_DATA_DIR": str(place),
-            "PRESSROOM_ENCRYPTION_KEYS": vault.new_key(),
-            "PRESSROOM_CONSOLE_PORT": str(port),
-        }
-        read_settings.cache_clear()
-        async with Database(url, pool_size=2) as database:
-            await migrate.upgrade(database)
-            tokens = [await _token(database, f"reader {number}") for number in range(READERS // EACH)]
-            with child([sys.executable, "-m", "console"], {}) as console:
-                wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").is_success)
-                return await _measure(database, port, tokens, console.pid)
-    finally:
-        await postgres.stop(cluster)
+async def _run() -> list[FeedFigure]:
+    async with console_ground() as (database, port):
+        tokens = [await _token(database, f"reader {number}") for number in range(READERS // EACH)]
+        with console(port) as running:
+            return await _measure(database, port, tokens, running.pid)
 
 
 async def _token(database: Database, name: str) -> str:
@@ -93,7 +68,7 @@ async def _token(database: Database, name: str) -> str:
     ).text
 
 
-async def _measure(database: Database, port: int, tokens: list[str], console: int) -> list[FeedFigure]:
+async def _measure(database: Database, port: int, tokens: list[str], pid: int) -> list[FeedFigure]:
     """The readers are a process of their own, so that the writer does not wait for them."""
     events, ready = A_SECOND * SECONDS, multiprocessing.Event()
     here, there = multiprocessing.Pipe(duplex=False)
@@ -101,10 +76,10 @@ async def _measure(database: Database, port: int, tokens: list[str], console: in
     readers.start()
     if not await asyncio.to_thread(ready.wait, PATIENCE):
         raise RuntimeError("The readers are not connected")
-    before = _cpu(console)
+    before = _cpu(pid)
     began = time.monotonic()
     written, took = await _write(database, events)
-    cpu = (_cpu(console) - before) / (time.monotonic() - began)
+    cpu = (_cpu(pid) - before) / (time.monotonic() - began)
     if not await asyncio.to_thread(here.poll, PATIENCE):
         raise RuntimeError("The readers have not got everything")
     received: list[tuple[int, float, float]] | str = here.recv()

@@ -11,11 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from lib import migrate, postgres, vault
+from lib.database import Database
+from lib.settings import settings as read_settings
 
 UP_WITHIN = 90.0
 TRIALS = 100
@@ -29,6 +33,40 @@ class Ground:
     site: str
     database_url: str
     prefect_api_url: str
+
+
+@contextlib.asynccontextmanager
+async def console_ground() -> AsyncIterator[tuple[Database, int]]:
+    """A migrated database of its own, and the environment of a console on it, at this port."""
+    place = Path(tempfile.mkdtemp(prefix="pressroom-bench-"))
+    place.chmod(0o755)  # noqa: ASYNC240
+    try:
+        cluster = await postgres.start(place / "cluster", durable=False)
+        try:
+            await postgres.create_database(cluster, "console")
+            url, port = cluster.url("console"), free_port()
+            os.environ |= {
+                "PRESSROOM_DATABASE_URL": url,
+                "PRESSROOM_DATA_DIR": str(place),
+                "PRESSROOM_ENCRYPTION_KEYS": vault.new_key(),
+                "PRESSROOM_CONSOLE_PORT": str(port),
+            }
+            read_settings.cache_clear()
+            async with Database(url, pool_size=2) as database:
+                await migrate.upgrade(database)
+                yield database, port
+        finally:
+            await postgres.stop(cluster)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def console(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A console in a process of its own, when it answers."""
+    with child([sys.executable, "-m", "console"], {}) as running:
+        wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").is_success)
+        yield running
 
 
 def free_port() -> int:

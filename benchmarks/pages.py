@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import shutil
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -17,8 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from sqlalchemy import text
 
 from benchmarks import task_records
-from benchmarks.ground import child, free_port, wait_until
-from lib import migrate, postgres, vault
+from benchmarks.ground import console, console_ground
 from lib.database import Database
 from lib.settings import settings as read_settings
 
@@ -54,41 +50,20 @@ class PageFigure:
 
 def run() -> list[PageFigure]:
     """Raise RuntimeError for a page that does not answer as it should."""
-    place = Path(tempfile.mkdtemp(prefix="pressroom-bench-"))
-    place.chmod(0o755)
-    try:
-        return asyncio.run(_run(place))
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    return asyncio.run(_run())
 
 
-async def _run(place: Path) -> list[PageFigure]:
-    cluster = await postgres.start(place / "cluster", durable=False)
-    try:
-        await postgres.create_database(cluster, "pages")
-        url = cluster.url("pages")
-        port = free_port()
-        os.environ |= {
-            "PRESSROOM_DATABASE_URL": url,
-            "PRESSROOM_DATA_DIR": str(place),
-            "PRESSROOM_ENCRYPTION_KEYS": vault.new_key(),
-            "PRESSROOM_CONSOLE_PORT": str(port),
-        }
-        read_settings.cache_clear()
-        async with Database(url, pool_size=2) as database:
-            await migrate.upgrade(database)
-            setup = await _people(database)
-            await _load(database)
-            paths = await _paths(database)
+async def _run() -> list[PageFigure]:
+    async with console_ground() as (database, port):
+        setup = await _people(database)
+        await _load(database)
+        paths = await _paths(database)
         address = f"http://127.0.0.1:{port}"
-        with child([sys.executable, "-m", "console"], {}):
-            wait_until(lambda: httpx.get(f"{address}/healthz").is_success)
+        with console(port):
             cookies = await _sign_in(address, setup)
             figures = [await _measure(address, cookies, path) for path in paths]
             figures = await _in_browser(address, cookies, figures)
         return await _with_queries(address, cookies, figures, paths)
-    finally:
-        await postgres.stop(cluster)
 
 
 async def _people(database: Database) -> str:

@@ -135,7 +135,7 @@ async def test_what_a_dead_recorder_left_is_abandoned(database: Database) -> Non
     )  # fmt: skip
     async with database.session() as session:
         # A database that has just started has heard of nobody yet.
-        assert await writing.abandon_dead(session) == 0
+        assert await writing.abandon_dead(session, settled_after=10**9) == 0
         assert await writing.abandon_dead(session, settled_after=0) == 3
     found = Counter(status for (status,) in await rows(database, "SELECT status FROM task_execution_logs"))
     assert found == {"abandoned": 3, "success": 1, "running": 1, "pending": 1}
