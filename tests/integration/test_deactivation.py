@@ -27,7 +27,7 @@ async def test_the_processes_of_who_is_deactivated_stop_and_nothing_of_theirs_st
         person = await members.find(house.database, "operator")
         page = (await boss.get("/people")).text
         assert "1 process runs" in page
-        assert "Deactivate operator? The 1 process of theirs that runs is stopped." in page
+        assert "Deactivate operator? The process of theirs that runs is stopped." in page
         german = (await boss.get("/people", headers={"Accept-Language": "de"})).text
         assert "Der laufende Prozess dieser Person wird angehalten." in german
         await boss.post(f"/people/{person.id}/deactivate", "/people")
