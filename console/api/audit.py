@@ -52,8 +52,8 @@ async def entries(
             before=after,
             limit=limit + 1,
             actor_user_id=actor_user_id,
-            subject_kind=trail.searchable(subject_kind),
-            subject_id=trail.searchable(subject_id),
+            subject_kind=subject_kind,
+            subject_id=subject_id,
         )
     items = [EntryDocument.model_validate(entry) for entry in found[:limit]]
     return Page(items=items, next=str(items[-1].id) if len(found) > limit else None)

@@ -40,8 +40,8 @@ def audit(
                 before=after,
                 limit=limit + 1,
                 actor_user_id=who,
-                subject_kind=trail.searchable(kind),
-                subject_id=trail.searchable(subject),
+                subject_kind=kind,
+                subject_id=subject,
             )
         entries = [_record(entry) for entry in found[:limit]]
         return {"entries": entries, "next": entries[-1]["id"] if len(found) > limit else None}

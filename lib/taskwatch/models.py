@@ -27,8 +27,6 @@ from lib.work import Base
 
 TaskStatus = Literal["pending", "running", "success", "failed", "abandoned"]
 STATUSES: tuple[TaskStatus, ...] = get_args(TaskStatus)
-ACTIVE: tuple[TaskStatus, ...] = ("pending", "running")
-ENDED: tuple[TaskStatus, ...] = ("success", "failed", "abandoned")
 # Stands for “no owner” where a key cannot do without one.
 NOBODY = UUID(int=0)
 # Stands for “all owners together” in the bins of hours and days.

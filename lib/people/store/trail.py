@@ -67,19 +67,14 @@ async def entries(
     subject_kind: str | None = None,
     subject_id: str | None = None,
 ) -> Sequence[AuditEntry]:
-    """At most `limit`, newest first, older than the entry `before`."""
+    """At most `limit`, newest first, older than the entry `before`. Texts are looked for as they would be saved."""
     statement = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(AuditEntry.id < before)
     if actor_user_id is not None:
         statement = statement.where(AuditEntry.actor_user_id == actor_user_id)
     if subject_kind is not None:
-        statement = statement.where(AuditEntry.subject_kind == subject_kind)
+        statement = statement.where(AuditEntry.subject_kind == _savable(subject_kind))
     if subject_id is not None:
-        statement = statement.where(AuditEntry.subject_id == subject_id)
+        statement = statement.where(AuditEntry.subject_id == _savable(subject_id))
     return (await session.scalars(statement)).all()
-
-
-def searchable(text: str | None) -> str | None:
-    """As it would have been saved."""
-    return None if text is None else _savable(text)

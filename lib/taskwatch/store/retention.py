@@ -27,7 +27,6 @@ log = structlog.get_logger()
 # Seconds that detaching waits for whoever reads; the next run tries again.
 PATIENCE = 10
 LOCK = 7_310_229  # any number: two runs take turns
-_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
