@@ -122,7 +122,8 @@ async def _ensure(client: PrefectClient, wanted: AutomationCore, found: Automati
 
 
 def _said(automation: AutomationCore) -> dict[str, Any]:
-    return automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    # As Python sees it: a set of events is the same in any order.
+    return automation.model_dump(include=set(AutomationCore.model_fields))
 
 
 async def _ensure_block(settings: Settings) -> tuple[UUID, Outcome]:

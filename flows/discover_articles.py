@@ -8,11 +8,11 @@ from tasks.units import flow
 
 @flow(name="discover_articles")
 async def discover_articles(process_id: UUID | None = None) -> TickReport:
-    """For every running process, or the one named, look at the indexes whose turn it is."""
+    """For every running process look at the indexes whose turn it is, for one by its id at all of its own."""
     from tasks.discovery import discover_process, read_watches
     from tasks.tick import tick
 
     async with tick("discovery", process_id) as this:
-        watches = await read_watches(this.processes)
+        watches = await read_watches(this.processes, due=process_id is None)
         await this.each(discover_process, lambda process: watches[process.id])
     return this.report

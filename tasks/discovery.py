@@ -15,13 +15,13 @@ from tasks.items import as_item_run
 from tasks.units import task
 
 
-async def read_watches(processes: Sequence[ProcessRef]) -> Mapping[UUID, tuple[Watch, ...]]:
-    """The logins whose turn it is, by process, read in one short session."""
+async def read_watches(processes: Sequence[ProcessRef], *, due: bool) -> Mapping[UUID, tuple[Watch, ...]]:
+    """The logins by process, with `due` those whose turn it is, read in one short session."""
     run = runtime()
     if not processes:
         return {}
     async with run.database.session() as session:
-        found = await stages.due_watches(session, [process.id for process in processes])
+        found = await stages.watches(session, [process.id for process in processes], due=due)
     return {process.id: tuple(w for w in found if w.process_id == process.id) for process in processes}
 
 

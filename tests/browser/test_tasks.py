@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from deployments.demo import ENGLISH_CLASS
 from tests.browser.conftest import PATIENCE, picture
 from tests.browser.test_story import judged
 from tests.up import Up, until
@@ -100,6 +101,17 @@ def test_a_list_that_somebody_selects_from_stays(admin: Page, demo: str, up: Up)
     run_now(admin, demo)
     time.sleep(2)  # time enough for a fetch
     expect(box).to_be_checked()
+    box.uncheck()
+    box.blur()
+    held: list[Route] = []
+    admin.route("**/tasks/live*", lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright marks what it is given
+    run_now(admin, demo)
+    with admin.expect_request("**/tasks/live*", timeout=PATIENCE):
+        pass
+    box.check()
+    with admin.expect_request(lambda sent: "hold=list" in sent.url):
+        held[0].fulfill(content_type="text/html", body='<div id="tasks-list" hx-swap-oob="innerHTML"></div>')
+    expect(box).to_be_checked()
     admin.get_by_role("button", name="Try the selected again").click()
     admin.wait_for_url(re.compile("/tasks/retry"))
     expect(admin.locator("main")).to_contain_text("1 record of a failure.")
@@ -111,6 +123,7 @@ def fail(page: Page, demo: str, up: Up) -> None:
     control = f"http://127.0.0.1:{up.playground}/control"
     fault = {"kind": "status", "route": "llm", "status": 400, "times": None}
     httpx.post(f"{control}/faults", json=fault).raise_for_status()
+    httpx.post(f"{control}/articles", json={"tab": ENGLISH_CLASS, "count": 1}).raise_for_status()
     try:
 
         def has_failed() -> bool:

@@ -97,6 +97,12 @@ async def test_a_second_round_finds_nothing_new_and_looks_less_often(world: Worl
         )
     assert 25 < wait <= 30
     assert (await world.get_process(process_id)).errors_encountered_in_discovery == 0
+    before = requests(playground)["index_fetches"]
+    assert (await discover_articles()).reports == ()
+    assert requests(playground)["index_fetches"] == before
+    [report] = (await discover_articles(process_id)).reports
+    assert report.process_id == process_id
+    assert requests(playground)["index_fetches"] == before + 1
 
 
 async def test_stages_go_on_while_an_earlier_one_runs_and_carry_an_article_through_in_one_tick(

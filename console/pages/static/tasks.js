@@ -191,10 +191,21 @@
 
   setInterval(() => { if (Date.now() - last >= REGULAR) refetch(); }, 1000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refetch(); });
-  // The list that somebody is selecting from stays as it is.
+
+  // The list that somebody is selecting from stays as it is, also when they began while its next version was on its way.
+
+  function isSelecting() {
+    return document.querySelector("#tasks-list input:is(:checked, :focus)") !== null;
+  }
+
   document.addEventListener("htmx:configRequest", (event) => {
-    if (event.target.id !== "tasks-live") return;
-    if (document.querySelector("#tasks-list input:is(:checked, :focus)")) event.detail.parameters.hold = "list";
+    if (event.target.id === "tasks-live" && isSelecting()) event.detail.parameters.hold = "list";
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, requestConfig } = event.detail;
+    if (target.id !== "tasks-live" || requestConfig.parameters.hold || !isSelecting()) return;
+    event.detail.shouldSwap = false;
+    refetch();
   });
 
   // The connection

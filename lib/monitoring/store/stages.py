@@ -33,12 +33,11 @@ def upstream_at_work(stage: Stage) -> ColumnElement[bool]:
     )
 
 
-def _has_work(stage: Stage) -> ColumnElement[bool]:
+def _has_work(stage: Stage, *, due: bool = True) -> ColumnElement[bool]:
+    """Comments wait for it, or, with `due`, it is a login's turn to be looked at."""
     if stage == "discovery":
-        look = exists().where(
-            ProcessLogin.monitoring_process_id == MonitoringProcess.id, ProcessLogin.next_look_at <= func.now()
-        )
-        return and_(is_running(), look)
+        look = exists().where(ProcessLogin.monitoring_process_id == MonitoringProcess.id)
+        return and_(is_running(), look.where(ProcessLogin.next_look_at <= func.now()) if due else look)
     comments = exists().where(AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
     return or_(comments, and_(is_running(), upstream_at_work(stage)))
 
@@ -46,8 +45,12 @@ def _has_work(stage: Stage) -> ColumnElement[bool]:
 async def claim_stages(
     session: AsyncSession, stage: Stage, process_id: UUID | None, token: UUID, lease: float, flow_run_id: str | None
 ) -> list[ProcessRef]:
-    """Claim this stage of every process that has work for it; one that runs already is named as skipped."""
-    here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), _has_work(stage))
+    """Claim this stage of every process that has work for it; one that runs already is named as skipped.
+
+    A process that is asked for by its id is looked at whether or not it is its turn.
+    """
+    has_work = _has_work(stage, due=process_id is None)
+    here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), has_work)
     if process_id is not None:
         here = and_(here, MonitoringProcess.id == process_id)
     candidates = (
@@ -149,8 +152,8 @@ async def posting_logins(session: AsyncSession, process_id: UUID) -> list[UUID]:
     return list(await session.scalars(own.union(left)))
 
 
-async def due_watches(session: AsyncSession, process_ids: Sequence[UUID]) -> list[Watch]:
-    """The (process, login) pairs whose turn it is, with all that discovery needs to know of them."""
+async def watches(session: AsyncSession, process_ids: Sequence[UUID], *, due: bool) -> list[Watch]:
+    """The (process, login) pairs with all that discovery needs to know of them; with `due` those whose turn it is."""
     templates = (
         select(
             ProcessTemplate.monitoring_process_id,
@@ -164,8 +167,10 @@ async def due_watches(session: AsyncSession, process_ids: Sequence[UUID]) -> lis
         .join(ProcessLogin, ProcessLogin.monitoring_process_id == MonitoringProcess.id)
         .join(MyMomentLogin, MyMomentLogin.id == ProcessLogin.mymoment_login_id)
         .join(templates, templates.c.monitoring_process_id == MonitoringProcess.id)
-        .where(MonitoringProcess.id.in_(process_ids), ProcessLogin.next_look_at <= func.now())
+        .where(MonitoringProcess.id.in_(process_ids))
     )
+    if due:
+        statement = statement.where(ProcessLogin.next_look_at <= func.now())
     return [_watch(process, look, base_url, ids) for process, look, base_url, ids in await session.execute(statement)]
 
 
