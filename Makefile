@@ -10,7 +10,7 @@ run: $(VENV)/.playground
 	$(BIN)/pressroom up --playground
 
 test: $(VENV)/.dev chromium
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -30,7 +30,6 @@ async def generate_for_process(process: ProcessRef) -> StageReport:
         process=process,
         take=writing.take,
         do=as_item_run(generate_comment),
-        at_once=have.first.limit,
         slots=have.first.slots,
     ).run()
     return writing.noted(report)

@@ -31,5 +31,5 @@ async def _post_with(process: ProcessRef, login_id: UUID) -> StageReport:
         process=process,
         take=partial(posting.take, process.id, login_id),
         do=as_item_run(post_comment),
-        at_once=1,
+        slots=asyncio.Semaphore(1),
     ).run()

@@ -1,5 +1,6 @@
 """Preparation as Prefect tasks: one article page each."""
 
+import asyncio
 from functools import partial
 
 from prefect.cache_policies import NO_CACHE
@@ -25,5 +26,5 @@ async def prepare_process(process: ProcessRef) -> StageReport:
         process=process,
         take=partial(preparation.take, process.id),
         do=as_item_run(prepare_article),
-        at_once=runtime().settings.preparation_concurrency,
+        slots=asyncio.Semaphore(runtime().settings.preparation_concurrency),
     ).run()

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
+from lib.database import Executor, persistently
 from lib.errors import PressroomError, Refused
 from lib.monitoring import calls, prompt
 from lib.monitoring.calls import Call
@@ -20,7 +21,7 @@ from lib.monitoring.store import budgets, claims, history
 from lib.monitoring.store import providers as store
 from lib.monitoring.store.budgets import Claimant, Standing
 from lib.monitoring.store.comparisons import AnswerToGet
-from lib.monitoring.turns import Outcome, attempt, settle_done, settle_failure
+from lib.monitoring.turns import Outcome, attempt, free_slot, settle_done, settle_failure
 from lib.settings import Settings
 
 log = structlog.get_logger()
@@ -78,9 +79,12 @@ class Writing:
         """Claim the next comment with the first provider that is up and has room."""
         run = runtime()
         while (provider := self._next()) is not None:
+            claimant = self._claimant(provider, run.settings)
+            if not claimant.has_budget:
+                async with run.database.alone() as connection:
+                    return await self._claim(connection, run, provider)
             async with run.database.session() as session:
-                found = await budgets.room(session, self._claimant(provider, run.settings))
-                hindrance = self._hindrance(found)
+                hindrance = self._hindrance(await budgets.room(session, claimant))
                 if hindrance is None:
                     return await self._claim(session, run, provider)
             if isinstance(hindrance, Wait):
@@ -88,9 +92,9 @@ class Writing:
             self._resting[hindrance.id] = time.monotonic() + USED_UP_REST
         return None
 
-    async def _claim(self, session: AsyncSession, run: Runtime, provider: Provider) -> CommentToGenerate | Wait | None:
+    async def _claim(self, executor: Executor, run: Runtime, provider: Provider) -> CommentToGenerate | Wait | None:
         item = await claims.claim_generation(
-            session, self._process_id, provider.id, provider.limit, work.new_id(), run.settings.item_lease
+            executor, self._process_id, provider.id, provider.limit, work.new_id(), run.settings.item_lease
         )
         fallback = self._have.fallback
         if isinstance(item, CommentToGenerate) and fallback is not None and provider.id == self.first.id:
@@ -155,17 +159,21 @@ async def _write(item: CommentToGenerate, call: Call) -> Outcome:
     answer, verdict = call.completion, call.verdict
     assert answer is not None  # noqa: S101 - narrows the type only
     assert verdict is not None  # noqa: S101 - narrows the type only
-    works_again = call.provider.availability.worked()
+    run = runtime()
 
-    async def also(session: AsyncSession) -> None:
-        await _keep(session, item, call)
-        if works_again:
-            await store.note_works(session, call.provider.id)
+    async def keep() -> None:
+        async with run.database.alone() as connection:
+            await _keep(connection, item, call)
 
+    # What was used is used, whatever becomes of the comment.
+    await persistently(keep)
+    free_slot()
+    if call.provider.availability.worked():
+        async with run.database.alone() as connection:
+            await store.note_works(connection, call.provider.id)
     return await settle_done(
         "generation",
         [item.claim],
-        also=also,
         status="generated",
         comment_content=verdict.comment,
         ai_model_name=answer.model,
@@ -198,9 +206,9 @@ async def _settle_failed(item: CommentToGenerate, call: Call, error: PressroomEr
     return Outcome(error=settled.error)
 
 
-async def _keep(session: AsyncSession, item: CommentToGenerate, call: Call) -> None:
+async def _keep(executor: Executor, item: CommentToGenerate, call: Call) -> None:
     zone = runtime().settings.budget_timezone
-    await history.note_attempt(session, item.claim, item.template_id, call.kept(), zone)
+    await history.note_attempt(executor, item.claim, item.template_id, call.kept(), zone)
 
 
 async def prompt_of(item: CommentToGenerate | AnswerToGet, note: str | None = None) -> prompt.Prompt:

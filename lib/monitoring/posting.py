@@ -25,8 +25,8 @@ async def logins_of(process_id: UUID) -> list[UUID]:
 
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:
     run = runtime()
-    async with run.database.session() as session:
-        return await claims.claim_post(session, process_id, login_id, work.new_id(), run.settings.item_lease)
+    async with run.database.alone() as connection:
+        return await claims.claim_post(connection, process_id, login_id, work.new_id(), run.settings.item_lease)
 
 
 async def post(item: CommentToPost) -> Outcome:

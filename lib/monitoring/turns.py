@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ from lib.units import failed
 from lib.work import crashed_too_often
 
 Item = TypeVar("Item")
+_free_slot: ContextVar[Callable[[], None]] = ContextVar("free_slot", default=lambda: None)
 # What is written in the same transaction as a settle.
 Also = Callable[[AsyncSession], Awaitable[None]]
 
@@ -85,21 +87,17 @@ async def settle_failure(
     return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
 
 
-async def settle_done(
-    stage: Stage, claims: Sequence[Claimed], *, also: Also | None = None, now: Sequence[str] = (), **values: Any
-) -> Outcome:
-    """Write the result, and `also` what it took; `now` names the columns that get the database's time."""
+async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: Any) -> Outcome:
+    """Write the result, and let the next item begin; `now` names the columns that get the database's time."""
     run = runtime()
 
     async def write() -> int:
-        if also is None:
-            async with run.database.alone() as connection:
-                return await comments.settle_done(connection, stage, claims, now=now, **values)
-        async with run.database.session() as session:
-            await also(session)
-            return await comments.settle_done(session, stage, claims, now=now, **values)
+        async with run.database.alone() as connection:
+            return await comments.settle_done(connection, stage, claims, now=now, **values)
 
-    return Outcome(done=await persistently(write))
+    done = await persistently(write)
+    free_slot()
+    return Outcome(done=done)
 
 
 async def hand_back(claims: Sequence[Claimed]) -> None:
@@ -109,12 +107,29 @@ async def hand_back(claims: Sequence[Claimed]) -> None:
         await comments.release(session, claims)
 
 
+def free_slot() -> None:
+    """What `slots` bounds is over for the present item: another may begin while this one is settled."""
+    _free_slot.get()()
+
+
+class _Slot:
+    """One place of a semaphore, given back once."""
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots: asyncio.Semaphore | None = slots
+
+    def free(self) -> None:
+        if self._slots is not None:
+            self._slots.release()
+            self._slots = None
+
+
 class Turns(Generic[Item]):
-    """Takes items of one process one by one and works on up to `at_once` of them.
+    """Takes items of one process one by one and works on as many at once as `slots` allows.
 
     Goes on while an earlier stage runs for the process, so that what that makes is worked on in the same tick.
-    `slots` bounds the work of several processes together; it is first come, first served, and every process
-    stands in that line once, which makes the shares fair.
+    Several processes may share `slots`; it is first come, first served, and every process stands in that line once,
+    which makes the shares fair.
     """
 
     def __init__(
@@ -123,15 +138,13 @@ class Turns(Generic[Item]):
         process: ProcessRef,
         take: Callable[[], Awaitable[Item | Wait | None]],
         do: Callable[[Item], Awaitable[Outcome]],
-        at_once: int,
-        slots: asyncio.Semaphore | None = None,
+        slots: asyncio.Semaphore,
     ) -> None:
         self._stage = stage
         self._process = process
         self._take = take
         self._do = do
-        self._at_once = at_once
-        self._slots = slots or asyncio.Semaphore(at_once)
+        self._slots = slots
         self._at_work: set[asyncio.Task[None]] = set()
         self._unexpected: list[Exception] = []
         self._in_a_row = 0
@@ -162,13 +175,11 @@ class Turns(Generic[Item]):
 
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
-        if len(self._at_work) >= self._at_once:
-            await self._finish(asyncio.FIRST_COMPLETED)
-            return True
         await self._slots.acquire()
         item: Item | Wait | None = None
         try:
-            item = await self._take()
+            if not self._stopped:
+                item = await self._take()
         finally:
             if item is None or isinstance(item, Wait):
                 self._slots.release()
@@ -176,7 +187,7 @@ class Turns(Generic[Item]):
             await self._finish(asyncio.FIRST_COMPLETED, min(item.seconds, LONGEST_SLEEP))
             return True
         if item is None:
-            return await self._more_to_come()
+            return not self._stopped and await self._more_to_come()
         self._start(item)
         return True
 
@@ -186,13 +197,15 @@ class Turns(Generic[Item]):
         task.add_done_callback(self._at_work.discard)
 
     async def _work(self, item: Item) -> None:
+        slot = _Slot(self._slots)
+        _free_slot.set(slot.free)
         try:
             self._note(await self._do(item))
         except Exception as error:  # noqa: BLE001 - raised again when the others had their turn
             self._unexpected.append(error)
             self._in_trouble()
         finally:
-            self._slots.release()
+            slot.free()
             progress.get().done()
 
     def _note(self, outcome: Outcome) -> None:
@@ -223,9 +236,8 @@ class Turns(Generic[Item]):
 
     async def _more_to_come(self) -> bool:
         """Whether to look again: while our own items may come back, or an earlier stage still runs."""
-        run = runtime()
-        async with run.database.session() as session:
-            more = await stages.upstream_runs(session, self._stage, self._process.id)
+        async with runtime().database.alone() as connection:
+            more = await stages.upstream_runs(connection, self._stage, self._process.id)
         if more:
             await self._finish(asyncio.FIRST_COMPLETED, POLL)
             return True

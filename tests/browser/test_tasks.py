@@ -105,9 +105,8 @@ def test_a_list_that_somebody_selects_from_stays(admin: Page, demo: str, up: Up)
     box.blur()
     held: list[Route] = []
     admin.route("**/tasks/live*", lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright marks what it is given
-    run_now(admin, demo)
     with admin.expect_request("**/tasks/live*", timeout=PATIENCE):
-        pass
+        run_now(admin, demo)
     box.check()
     with admin.expect_request(lambda sent: "hold=list" in sent.url):
         held[0].fulfill(content_type="text/html", body='<div id="tasks-list" hx-swap-oob="innerHTML"></div>')

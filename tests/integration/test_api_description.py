@@ -43,7 +43,7 @@ from tests.integration import feeding
 from tests.world import World
 
 SYSTEM = Doer(None, "test")
-EACH = 4  # requests of each kind to each operation
+EACH = 3  # requests of each kind to each operation
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -140,6 +142,66 @@ async def test_one_login_posts_one_comment_at_a_time_whoever_asks(world: World) 
     taken = await asyncio.gather(*(claimant(process) for process in (one, two, one, two)))
     assert sum(isinstance(one, CommentToPost) for one in taken) == 1
     assert sum(isinstance(one, Wait) for one in taken) == 3
+
+
+async def claim_post(world: World, process_id: UUID, login: UUID) -> object:
+    async with world.database.alone() as connection:
+        return await claims.claim_post(connection, process_id, login, work.new_id(), LEASE)
+
+
+async def while_waiting(claim: Coroutine[Any, Any, object], *then: Awaitable[object]) -> object:
+    """What the claim gives that began before all of `then`, and had to wait."""
+    claiming = asyncio.create_task(claim)
+    await asyncio.sleep(0.3)
+    assert not claiming.done()
+    for each in then:
+        await each
+    async with asyncio.timeout(10):
+        return await claiming
+
+
+async def test_a_claim_that_waited_for_a_stop_takes_nothing(world: World) -> None:
+    login = await world.login()
+    process_id = await world.process(logins=[login])
+    await world.comments(process_id, 2, status="generated", comment_content="text")
+    async with AsyncSession(world.database.engine) as stop:
+        await stop.execute(text("UPDATE monitoring_processes SET status = 'stopped', held_at = now()"))
+        taken = await while_waiting(claim_post(world, process_id, login), stop.commit())
+    assert not isinstance(taken, CommentToPost)
+    assert await claim_post(world, process_id, login) is None
+    assert {row.claim_token for row in await world.all_comments()} == {None}
+
+
+async def test_a_claim_that_began_before_another_post_of_the_login_takes_nothing(world: World) -> None:
+    login = await world.login()
+    process_id = await world.process(logins=[login])
+    await world.comments(process_id, 2, status="generated", comment_content="text")
+
+    async def posted_meanwhile() -> None:
+        async with world.database.session() as session:
+            await session.execute(text("UPDATE mymoment_logins SET next_post_at = now() - interval '1 ms'"))
+
+    async with AsyncSession(world.database.engine) as other:
+        await other.execute(text("SELECT FROM monitoring_processes FOR UPDATE"))
+        taken = await while_waiting(claim_post(world, process_id, login), posted_meanwhile(), other.commit())
+    assert isinstance(taken, Wait)
+    assert isinstance(await claim_post(world, process_id, login), CommentToPost)
+
+
+async def test_a_claim_that_waited_for_another_counts_it(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 2, status="prepared")
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+
+    async def claim() -> object:
+        async with world.database.alone() as connection:
+            return await claims.claim_generation(connection, process_id, provider_id, 1, work.new_id(), LEASE)
+
+    async with AsyncSession(world.database.engine) as other:
+        first = await claims.claim_generation(other, process_id, provider_id, 1, work.new_id(), LEASE)
+        assert isinstance(first, CommentToGenerate)
+        assert isinstance(await while_waiting(claim(), other.commit()), Wait)
 
 
 async def test_the_pause_between_posts_of_a_login_holds_across_workers(world: World) -> None:

@@ -14,9 +14,10 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import Flow, State, Task
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from sqlalchemy import text
 
 from deployments import in_process
@@ -202,6 +203,16 @@ async def arithmetic() -> tuple[int, int, str]:
 
 
 @pytest.mark.usefixtures("prefect_server", "recording")
+async def known(client: PrefectClient, task_run_id: UUID) -> TaskRun:
+    """Prefect hears of a task run some time after it."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await client.read_task_run(task_run_id)
+            except ObjectNotFound:
+                await asyncio.sleep(0.2)
+
+
 async def test_names_results_states_and_retries_are_prefects(database: Database) -> None:
     assert await arithmetic() == (9, 2, 16)
     found = await records(database)
@@ -212,7 +223,7 @@ async def test_names_results_states_and_retries_are_prefects(database: Database)
         ("stumble_once", "stumble_once", "success"),
     ]
     async with get_client() as client:
-        runs = [await client.read_task_run(UUID(record["task_id"])) for record in found[1:]]
+        runs = [await known(client, UUID(record["task_id"])) for record in found[1:]]
         flow_run = await client.read_flow_run(found[0]["flow_run_id"])
     assert [run.name for run in runs[:2]] == ["square 4", "square of 3"]
     assert runs[2].id == runs[3].id

@@ -120,6 +120,10 @@ class Claimant:
     default_max_tokens: int
     zone: str
 
+    @property
+    def has_budget(self) -> bool:
+        return bool(self.process_budget or self.provider_budget)
+
 
 async def room(executor: Executor, claimant: Claimant) -> list[Standing]:
     """The standing of every budget that the call falls under, its owner locked until the transaction ends.

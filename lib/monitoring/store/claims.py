@@ -1,25 +1,44 @@
-"""What the stages take: one statement or a few that lock, claim, and return a frozen snapshot.
+"""What the stages take: one statement each that locks, claims, and returns a frozen snapshot.
 
-Statements that run for every item are built once: building costs SQLAlchemy more time than running costs PostgreSQL.
+One, because no lock is to be held while this process, which may be busy, gets around to the next statement. Statements
+that run for every item are built once: building costs SQLAlchemy more time than running costs PostgreSQL.
 """
 
 from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Boolean, Integer, Row, Select, Table, and_, bindparam, case, exists, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    join,
+    literal,
+    or_,
+    outerjoin,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
 from lib.database import Executor
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
-from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
-from lib.monitoring.records import ComparisonAnswer
+from lib.monitoring.models import AIComment, MonitoringProcess, MyMomentLogin
 from lib.monitoring.store.comments import waiting
 
 _COMMENTS = cast("Table", AIComment.__table__)
+# Seconds until a claim is tried again that met another one.
+SOON = 0.05
 
 
 async def claim_article(executor: Executor, process_id: UUID, token: UUID, lease: float) -> ArticleToPrepare | None:
@@ -93,13 +112,11 @@ def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int, UUID, str, str]]
 
 
 async def claim_generation(
-    session: AsyncSession, process_id: UUID, provider_id: UUID, limit: int, token: UUID, lease: float
+    executor: Executor, process_id: UUID, provider_id: UUID, limit: int, token: UUID, lease: float
 ) -> CommentToGenerate | Wait | None:
     """Claim one comment to generate, unless `limit` of the provider's are in work already, in any worker."""
-    connection = await session.connection()
-    await connection.execute(_lock_provider(), {"the_provider": provider_id})
     parameters = {"the_process": process_id, "the_provider": provider_id, "the_limit": limit}
-    row = (await connection.execute(_take_to_generate(), parameters | work.claim_parameters(token, lease))).first()
+    row = (await executor.execute(_take_to_generate(), parameters | work.claim_parameters(token, lease))).first()
     if row is None:
         return None
     if row.id is None:
@@ -124,34 +141,26 @@ def _claim(row: Row[Any], token: UUID) -> Claimed:
     return Claimed(row.id, row.monitoring_process_id, token, row.attempts, row.retry_count)
 
 
-@cache
-def _lock_provider() -> Select[tuple[UUID]]:
-    provider = LLMProviderConfiguration
-    # Not FOR UPDATE: an insert of a comment, which refers to the provider, would wait for it.
-    return select(provider.id).where(provider.id == work.id_parameter("the_provider")).with_for_update(key_share=True)
+def calls_at_work() -> ColumnElement[int]:
+    """How many calls of the provider are at work. Its row is locked first, so that no two claims count at once."""
+    return func.calls_at_work(work.id_parameter("the_provider"), type_=Integer())
 
 
 @cache
 def _take_to_generate() -> Select[Any]:
     """No row when nothing waits, a row without a comment when the provider has enough in work."""
-    in_work = select(func.count()).where(
-        AIComment.llm_provider_id == work.id_parameter("the_provider"),
-        AIComment.status == "prepared",
-        work.held(AIComment),
-    )
-    comparing = select(func.count()).where(
-        ComparisonAnswer.provider_id == work.id_parameter("the_provider"), work.held(ComparisonAnswer)
-    )
+    provider = select(calls_at_work().label("at_work")).cte("provider")
     first = (
-        select(AIComment.id, (in_work.scalar_subquery() + comparing.scalar_subquery()).label("in_work"))
+        select(AIComment.id, provider.c.at_work)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
+        .join(provider, literal(value=True))
         .where(AIComment.monitoring_process_id == work.id_parameter("the_process"), waiting("generation"))
         .order_by(AIComment.id)
         .limit(1)
         .with_for_update(of=AIComment, skip_locked=True)
         .cte("first")
     )
-    may = select(first.c.id).where(first.c.in_work < bindparam("the_limit", type_=Integer()))
+    may = select(first.c.id).where(first.c.at_work < bindparam("the_limit", type_=Integer()))
     taken = (
         update(_COMMENTS)
         .where(_COMMENTS.c.id.in_(may))
@@ -163,24 +172,18 @@ def _take_to_generate() -> Select[Any]:
 
 
 async def claim_post(
-    session: AsyncSession, process_id: UUID, login_id: UUID, token: UUID, lease: float
+    executor: Executor, process_id: UUID, login_id: UUID, token: UUID, lease: float
 ) -> CommentToPost | Wait | None:
     """Claim one comment to post, and with it the login: one post at a time and `next_post_at` kept, in any worker.
 
     The process row is locked against a stop: either the stop sees this claim, or this claim sees the stop.
-    Locks are taken in the order process, login, comment, and none that an insert of a comment would wait for.
     """
-    connection = await session.connection()
-    await connection.execute(_lock_process(), {"the_process": process_id})
-    wait, is_active = (await connection.execute(_lock_login(), {"the_login": login_id})).one()
-    if not is_active:
-        return None
-    parameters = {"the_process": process_id, "the_login": login_id, "is_free": wait <= 0}
-    row = (await connection.execute(_take_to_post(), parameters | work.claim_parameters(token, lease))).first()
-    if row is None:
+    parameters = {"the_process": process_id, "the_login": login_id} | work.claim_parameters(token, lease)
+    row = (await executor.execute(_take_to_post(), parameters)).first()
+    if row is None or not (row.id or row.more):
         return None
     if row.id is None:
-        return Wait(float(wait))
+        return Wait(max(float(row.wait), SOON))
     return CommentToPost(
         claim=_claim(row, token),
         login_id=login_id,
@@ -193,34 +196,36 @@ async def claim_post(
     )
 
 
-@cache
-def _lock_process() -> Select[tuple[UUID]]:
-    process = MonitoringProcess
-    return select(process.id).where(process.id == work.id_parameter("the_process")).with_for_update(read=True)
-
-
-@cache
-def _lock_login() -> Select[tuple[Any, bool]]:
-    """Seconds until the login may post: its pause, or a moment while another post of it is in work. And if it may."""
+def _seconds_to_wait() -> ColumnElement[Any]:
+    """Until the login may post: its pause, or a moment while another post of it is in work."""
     login = MyMomentLogin
     pause = func.greatest(func.extract("epoch", login.next_post_at - func.now()), 0)
     free = or_(login.posting_token.is_(None), login.posting_lease_expires_at < func.now())
+    return case((free, func.coalesce(pause, 0)), else_=0.5)
+
+
+def _free_login(process: CTE) -> CTE:
+    """The login, locked, if it may post now.
+
+    The statement sees the rest as it was when it began. If the login has posted since, even if it is free again, it is
+    not for this claim, which would not know of that comment. Not FOR UPDATE: new comments refer to the login.
+    """
+    login, before = MyMomentLogin, aliased(MyMomentLogin)
     return (
-        select(case((free, func.coalesce(pause, 0)), else_=0.5), login.is_active)
-        .where(login.id == work.id_parameter("the_login"))
-        # Not FOR UPDATE: discovery's new comments refer to the login before it locks its process.
-        .with_for_update(key_share=True)
+        select(login.id)
+        .join(before, before.id == login.id)
+        .join(process, literal(value=True))
+        .where(login.id == work.id_parameter("the_login"), login.is_active, _seconds_to_wait() <= 0)
+        .where(before.next_post_at.is_not_distinct_from(login.next_post_at))
+        .with_for_update(of=login, key_share=True, skip_locked=True)
+        .cte("free_login")
     )
 
 
-@cache
-def _take_to_post() -> Select[Any]:
-    """No row when nothing waits, a row without a comment when the login is not free.
-
-    With the comment goes the login, and the site's comment ids that other records of the login have on the article.
-    """
+def _known_ids() -> ColumnElement[Any]:
+    """The site's comment ids that other records of the login have on the article."""
     other = aliased(AIComment)
-    known = (
+    return (
         select(func.array_agg(other.mymoment_comment_id))
         .where(
             other.mymoment_login_id == AIComment.mymoment_login_id,
@@ -229,33 +234,53 @@ def _take_to_post() -> Select[Any]:
         )
         .scalar_subquery()
     )
+
+
+@cache
+def _take_to_post() -> Select[Any]:
+    """One row: the comment, or without one how long the login is to wait and whether there is more to post.
+
+    Locks are taken in the order process, login, comment: each has what was locked before it in its FROM.
+    """
+    mine, with_login = work.id_parameter("the_process"), work.id_parameter("the_login")
+    of_both = and_(AIComment.monitoring_process_id == mine, AIComment.mymoment_login_id == with_login)
+    locked = select(MonitoringProcess).where(MonitoringProcess.id == mine).with_for_update(read=True).cte("process")
+    login = _free_login(locked)
+    process = aliased(MonitoringProcess, locked)
     first = (
-        select(AIComment.id, MonitoringProcess.hide_comments, known.label("known_ids"))
-        .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
-        .where(AIComment.monitoring_process_id == work.id_parameter("the_process"))
-        .where(AIComment.mymoment_login_id == work.id_parameter("the_login"), waiting("posting"))
+        select(AIComment.id, process.hide_comments, _known_ids().label("known_ids"))
+        .join(process, process.id == AIComment.monitoring_process_id)
+        .join(login, login.c.id == AIComment.mymoment_login_id)
+        .where(of_both, waiting("posting", process))
         .order_by(AIComment.id)
         .limit(1)
         .with_for_update(of=AIComment, skip_locked=True)
         .cte("first")
     )
-    may = select(first.c.id).where(bindparam("is_free", type_=Boolean()))
     taken = (
         update(_COMMENTS)
-        .where(_COMMENTS.c.id.in_(may))
+        .where(_COMMENTS.c.id.in_(select(first.c.id)))
         .values(work.claiming(AIComment))
         .returning(_COMMENTS)
         .cte("taken")
     )
-    login = (
+    taken_login = (
         update(MyMomentLogin)
         .where(MyMomentLogin.id == taken.c.mymoment_login_id)
         .values(posting_token=work.id_parameter("the_token"), posting_lease_expires_at=work.lease_end())
         .returning(MyMomentLogin.id)
-        .cte("login")
+        .cte("taken_login")
     )
+    left = exists().where(of_both, AIComment.monitoring_process_id == MonitoringProcess.id, waiting("posting"))
     return (
-        select(taken, first.c.hide_comments, first.c.known_ids)
-        .select_from(first.outerjoin(taken, taken.c.id == first.c.id))
-        .add_cte(login)
+        select(
+            _seconds_to_wait().label("wait"),
+            case((and_(taken.c.id.is_(None), MyMomentLogin.is_active), left), else_=False).label("more"),
+            taken,
+            first.c.hide_comments,
+            first.c.known_ids,
+        )
+        .select_from(outerjoin(MyMomentLogin, join(first, taken, taken.c.id == first.c.id), literal(value=True)))
+        .where(MyMomentLogin.id == with_login)
+        .add_cte(taken_login)
     )

@@ -52,33 +52,38 @@ ERROR_COUNTER: dict[Stage, InstrumentedAttribute[int]] = {
 FRESH: dict[str, Any] = {"attempts": 0, "retry_count": 0, "next_attempt_at": None, "error_message": None}
 
 
-def is_running() -> ColumnElement[bool]:
+# What the conditions below look at: the process as it is, or as a statement has locked it.
+Process = type[MonitoringProcess]
+
+
+def is_running(process: Process = MonitoringProcess) -> ColumnElement[bool]:
     """The process runs and its time is not over."""
-    return and_(MonitoringProcess.status == "running", MonitoringProcess.expires_at > func.now())
+    return and_(process.status == "running", process.expires_at > func.now())
 
 
-def may_post() -> ColumnElement[bool]:
+def may_post(process: Process = MonitoringProcess) -> ColumnElement[bool]:
     """A process that posts, or a comment that a person approved: while it runs, or after it was stopped.
 
     A stop holds every approval given before it; one given afterwards is a new decision.
     """
     approved = AIComment.approval == "approved"
-    while_running = and_(is_running(), or_(not_(MonitoringProcess.generate_only), approved))
-    return and_(func.coalesce(AIComment.approval, "") != "rejected", or_(while_running, approved_after_end()))
+    while_running = and_(is_running(process), or_(not_(process.generate_only), approved))
+    allowed = or_(while_running, approved_after_end(process))
+    return and_(func.coalesce(AIComment.approval, "") != "rejected", allowed)
 
 
-def approved_after_end() -> ColumnElement[bool]:
+def approved_after_end(process: Process = MonitoringProcess) -> ColumnElement[bool]:
     """The process has ended, and the approval is newer than its last stop."""
     return and_(
-        MonitoringProcess.status.not_in(("created", "running")),
+        process.status.not_in(("created", "running")),
         AIComment.approval == "approved",
-        AIComment.approval_at > MonitoringProcess.held_at,
+        AIComment.approval_at > process.held_at,
     )
 
 
-def waiting(stage: Stage) -> ColumnElement[bool]:
+def waiting(stage: Stage, process: Process = MonitoringProcess) -> ColumnElement[bool]:
     """Comments that the stage could take now, given a join to their process."""
-    allowed = may_post() if stage == "posting" else is_running()
+    allowed = may_post(process) if stage == "posting" else is_running(process)
     return and_(AIComment.status == TAKES[stage], work.due(AIComment), allowed)
 
 

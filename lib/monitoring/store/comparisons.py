@@ -17,6 +17,7 @@ from lib.monitoring.items import KeptAnswer, Wait
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, PromptTemplate
 from lib.monitoring.records import Comparison, ComparisonAnswer
 from lib.monitoring.store.choosing import Wanted, chosen
+from lib.monitoring.store.claims import calls_at_work
 from lib.work import Again, Dead, Policy, Postponed, verdict
 
 SIDES = ("a", "b")
@@ -113,12 +114,11 @@ async def claim(
     session: AsyncSession, comparison_id: UUID, provider_id: UUID, limit: int, token: UUID, lease: float
 ) -> AnswerToGet | Wait | None:
     """Claim one answer, unless `limit` calls of the provider are at work already, in any worker; None at the end."""
-    lock = select(LLMProviderConfiguration.id).where(LLMProviderConfiguration.id == provider_id)
-    await session.execute(lock.with_for_update(key_share=True))
+    at_work = await session.scalar(select(calls_at_work()), {"the_provider": provider_id})
     mine = and_(ComparisonAnswer.comparison_id == comparison_id, ComparisonAnswer.status == "waiting")
     found = (
         await session.execute(
-            select(ComparisonAnswer.id, _at_work(provider_id).label("at_work"))
+            select(ComparisonAnswer.id)
             .where(mine, work.due(ComparisonAnswer))
             .order_by(ComparisonAnswer.id)
             .limit(1)
@@ -127,7 +127,7 @@ async def claim(
     ).first()
     if found is None:
         return await _wait(session, mine)
-    if found.at_work >= limit:
+    if (at_work or 0) >= limit:
         return Wait(0.2)
     taking = update(ComparisonAnswer).where(ComparisonAnswer.id == found.id).values(work.claiming(ComparisonAnswer))
     taking = taking.returning(ComparisonAnswer).execution_options(synchronize_session=False)
@@ -148,14 +148,6 @@ async def claim(
         content=article.article_content or "",
         raw_html=article.article_raw_html or "",
     )
-
-
-def _at_work(provider_id: UUID) -> ColumnElement[int]:
-    comments = select(func.count()).where(
-        AIComment.llm_provider_id == provider_id, AIComment.status == "prepared", work.held(AIComment)
-    )
-    answers = select(func.count()).where(ComparisonAnswer.provider_id == provider_id, work.held(ComparisonAnswer))
-    return comments.scalar_subquery() + answers.scalar_subquery()
 
 
 async def _wait(session: AsyncSession, mine: ColumnElement[bool]) -> Wait | None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from lib import work
+from lib.database import Executor
 from lib.monitoring.items import IndexQuery, ProcessRef, StageReport, Watch
 from lib.monitoring.models import (
     AIComment,
@@ -125,11 +126,11 @@ async def note_tick(session: AsyncSession, stage: Stage, error: str | None) -> N
     await session.execute(statement.on_conflict_do_update(index_elements=[StageTick.stage], set_=values))
 
 
-async def upstream_runs(session: AsyncSession, stage: Stage, process_id: UUID) -> bool:
+async def upstream_runs(executor: Executor, stage: Stage, process_id: UUID) -> bool:
     statement = select(MonitoringProcess.id).where(
         MonitoringProcess.id == process_id, is_running(), upstream_at_work(stage)
     )
-    return (await session.execute(statement)).first() is not None
+    return (await executor.execute(statement)).first() is not None
 
 
 async def waiting_count(session: AsyncSession, stage: Stage, process_ids: Sequence[UUID]) -> int:
