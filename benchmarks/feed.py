@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from playwright.async_api import Browser, Page
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.ground import console, console_ground
+from benchmarks.pages import chromium
 from lib import work
 from lib.database import Database
 from lib.people import members, own, sign_in
@@ -30,6 +32,15 @@ WARM = 2.0  # seconds that do not count
 PATIENCE = 60.0
 PASSWORD = "an admin of one bench run"  # noqa: S105 - of a database that is thrown away
 BEAT = Beat(uuid4(), "bench", os.getpid())
+# When each line of the feed was painted, by its record: the first task after the next frame.
+WATCH = """() => {
+  window.painted = {};
+  new MutationObserver((changes) => {
+    const ids = changes.flatMap((each) => [...each.addedNodes])
+      .map((line) => line.querySelector("a")?.getAttribute("href")?.split("/").pop());
+    requestAnimationFrame(() => setTimeout(() => { for (const id of ids) window.painted[id] ??= Date.now() / 1000; }));
+  }).observe(document.getElementById("feed-lines"), { childList: true });
+}"""
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,25 @@ def run() -> list[FeedFigure]:
 async def _run() -> list[FeedFigure]:
     async with console_ground() as (database, port):
         tokens = [await _token(database, f"reader {number}") for number in range(READERS // EACH)]
+        link = (await members.invite(database, Doer(None, "bench"), "watcher", "admin")).path
         with console(port) as running:
-            return await _measure(database, port, tokens, running.pid)
+            async with chromium() as browser:
+                page = await _watching(browser, f"http://127.0.0.1:{port}", link)
+                return await _measure(database, port, tokens, running.pid, page)
+
+
+async def _watching(browser: Browser, address: str, link: str) -> Page:
+    """The page of the tasks, when it follows the feed."""
+    page = await (await browser.new_context(locale="en")).new_page()
+    await page.goto(address + link)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_label("The same password again").fill(PASSWORD)
+    await page.get_by_role("button", name="Save and sign in").click()
+    await page.wait_for_url(address + "/")
+    await page.goto(address + "/tasks")
+    await page.wait_for_selector("#feed-state[data-state=connected]")
+    await page.evaluate(WATCH)
+    return page
 
 
 async def _token(database: Database, name: str) -> str:
@@ -68,8 +96,8 @@ async def _token(database: Database, name: str) -> str:
     ).text
 
 
-async def _measure(database: Database, port: int, tokens: list[str], pid: int) -> list[FeedFigure]:
-    """The readers are a process of their own, so that the writer does not wait for them."""
+async def _measure(database: Database, port: int, tokens: list[str], pid: int, page: Page) -> list[FeedFigure]:
+    """The readers are a process of their own, so that the writer does not wait for them; a browser is one more."""
     events, ready = A_SECOND * SECONDS, multiprocessing.Event()
     here, there = multiprocessing.Pipe(duplex=False)
     readers = multiprocessing.Process(target=_read, args=(port, tokens, events, ready, there), daemon=True)
@@ -78,7 +106,7 @@ async def _measure(database: Database, port: int, tokens: list[str], pid: int) -
         raise RuntimeError("The readers are not connected")
     before = _cpu(pid)
     began = time.monotonic()
-    written, took = await _write(database, events)
+    written, took, ids = await _write(database, events)
     cpu = (_cpu(pid) - before) / (time.monotonic() - began)
     if not await asyncio.to_thread(here.poll, PATIENCE):
         raise RuntimeError("The readers have not got everything")
@@ -87,11 +115,17 @@ async def _measure(database: Database, port: int, tokens: list[str], pid: int) -
         raise RuntimeError(received)  # noqa: TRY004 - what a reader ended with
     readers.join(PATIENCE)
     first = min(written.values()) + WARM
+    painted: dict[str, float] = await page.evaluate("window.painted")
+    missing = [seq for seq, id_ in ids.items() if id_ not in painted]
+    if missing:
+        raise RuntimeError(f"The page has not shown {len(missing)} events")
+    shown = [painted[id_] - written[seq] for seq, id_ in ids.items() if written[seq] >= first]
     counted = [(there - written[seq], there - at) for seq, there, at in received if written[seq] >= first]
     return [
         _figure("the write alone", took, events, len(received), cpu),
         _figure("from the start of its write", [each for each, _ in counted], events, len(received), cpu),
         _figure("from its timestamp", [each for _, each in counted], events, len(received), cpu),
+        _figure("from the start of its write until Chromium has painted it", shown, events, len(shown), cpu),
     ]
 
 
@@ -107,9 +141,12 @@ def _cpu(pid: int) -> float:
     return (int(said[11]) + int(said[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _write(database: Database, events: int) -> tuple[dict[int, float], list[float]]:
-    """One event every so often, by the clock; return when the write of each number began, and what each took."""
-    began, written, took = time.time(), dict[int, float](), list[float]()
+async def _write(database: Database, events: int) -> tuple[dict[int, float], list[float], dict[int, str]]:
+    """One event every so often, by the clock.
+
+    Return when the write of each number began, what each took, and of which record each number is.
+    """
+    began, written, took, ids = time.time(), dict[int, float](), list[float](), dict[int, str]()
     for number in range(events):
         await asyncio.sleep(max(0.0, began + number / A_SECOND - time.time()))
         now = datetime.now(UTC)
@@ -124,11 +161,11 @@ async def _write(database: Database, events: int) -> tuple[dict[int, float], lis
             "parameters": {"title": f"Article {number}", "login_id": str(uuid4())},
             "recorder_id": BEAT.recorder_id,
         }
-        written[number + 1] = now.timestamp()
+        written[number + 1], ids[number + 1] = now.timestamp(), str(made["id"])
         async with database.alone() as connection:
             await writing.write(connection, [made], BEAT)
         took.append(time.time() - now.timestamp())
-    return written, took
+    return written, took, ids
 
 
 def _read(port: int, tokens: list[str], events: int, ready: Any, pipe: Any) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def _plain(path: str) -> str:
 
 async def _in_browser(address: str, cookies: dict[str, str], figures: list[PageFigure]) -> list[PageFigure]:
     """The median of three loads of some of them, in a browser that has seen the page before."""
-    async with _chromium() as browser:
+    async with chromium() as browser:
         context = await browser.new_context()
         await context.add_cookies([{"name": name, "value": value, "url": address} for name, value in cookies.items()])
         page = await context.new_page()
@@ -168,7 +168,7 @@ async def _loaded_in(page: Page, address: str) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _chromium() -> AsyncIterator[Browser]:
+async def chromium() -> AsyncIterator[Browser]:
 
     path = shutil.which("chromium")
     async with async_playwright() as playwright:
@@ -177,6 +177,21 @@ async def _chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+def report(figures: Sequence[PageFigure]) -> str:
+    lines = [
+        f"## The console with {PROCESSES} processes and {PROCESSES * COMMENTS:,} comments",
+        "",
+        "As an administrator, who sees everything. The last column: loaded in Chromium.",
+        "",
+        "| page | p50 ms | p95 ms | queries | browser ms |",
+        "|---|---|---|---|---|",
+    ]
+    for each in figures:
+        browser = "" if each.browser is None else f"{each.browser:.0f}"
+        lines.append(f"| `{each.path}` | {each.p50:.0f} | {each.p95:.0f} | {each.queries} | {browser} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -102,7 +102,9 @@ async def everything(database: Database) -> list[Timed]:
     found = [await _figures(database)]
     for what, cases in groups.items():
         found.append(await _timed(what, cases, lambda case: _page(database, case)))
-    filtered = [case for cases in groups.values() for case in cases if not case.offset and case.after is None]
+    every = [case for cases in groups.values() for case in cases]
+    found.append(await _timed("page and count, as the API answers", every, lambda case: _both(database, case)))
+    filtered = [case for case in every if not case.offset and case.after is None]
     found.append(await _timed("count, up to 10,000", filtered, lambda case: _count(database, case)))
     found.append(await _written(database))
     return found
@@ -121,6 +123,11 @@ async def _figures(database: Database) -> Timed:
 async def _page(database: Database, case: Case) -> None:
     async with database.alone() as connection:
         await history.page(connection, case.sees, case.filter, 50, case.offset, case.after)
+
+
+async def _both(database: Database, case: Case) -> None:
+    async with database.alone() as connection:
+        await history.page_and_count(connection, case.sees, case.filter, 50, case.offset, case.after)
 
 
 async def _count(database: Database, case: Case) -> None:

@@ -106,7 +106,7 @@ class TaskDocument(TaskEntry):
 
 
 class History(Told):
-    """A page of records, the newest first. `total_count` is exact unless `total_is_capped`: then there are more."""
+    """A page of records, the newest first. `total_count` is exact unless `total_is_capped`: then more are likely."""
 
     total_count: int
     total_is_capped: bool

@@ -138,9 +138,10 @@ async def history(
     async with visit.database.session() as session:
         wanted = await filter_of(session, visit, asked)
         offset = 0 if after is not None else (page - 1) * page_size
-        found = await history_store.page(session, visit.sees, wanted, page_size, offset, after)
+        found, total, is_capped = await history_store.page_and_count(
+            session, visit.sees, wanted, page_size, offset, after, MOST_COUNTED
+        )
         traced = await tracebacks_of(session, found.items) if tracebacks else {}
-        total, is_capped = await history_store.count(session, visit.sees, wanted, MOST_COUNTED)
     return {
         "items": [asdict(each) | {"error_traceback": traced.get(each.id)} for each in found.items],
         "page": page,

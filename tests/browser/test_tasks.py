@@ -15,8 +15,15 @@ from tests.up import Up, until
 
 pytestmark = pytest.mark.timeout(300)
 
-BACK_WITHIN = 3.0  # seconds, as people are promised
-BUSY = 2.0  # and so much for a busy machine
+BACK_WITHIN = 3000  # milliseconds, as people are promised
+# The page itself looks at the clock: when it is told that the network is there, and when the feed goes on.
+LOOK_AT_THE_CLOCK = """() => {
+  const state = document.getElementById("feed-state");
+  window.addEventListener("online", () => { window.toldAt = performance.now(); });
+  new MutationObserver(() => {
+    if (state.dataset.state === "connected") window.backAt = performance.now();
+  }).observe(state, { attributes: true });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +165,7 @@ def test_failures_of_a_kind_lead_to_their_records(admin: Page) -> None:
 
 def test_a_connection_that_was_cut_is_made_again_within_three_seconds(watcher: Page, demo: str) -> None:
     before = set(ended(watcher))
+    watcher.evaluate(LOOK_AT_THE_CLOCK)
     watcher.context.set_offline(True)
     try:
         expect(watcher.locator("#feed-state")).to_contain_text("connection is lost")
@@ -165,9 +173,8 @@ def test_a_connection_that_was_cut_is_made_again_within_three_seconds(watcher: P
         assert until(lambda: bool(set(ended(watcher)) - before), 60)
     finally:
         watcher.context.set_offline(False)
-    began = time.monotonic()
     expect(watcher.locator("#feed-state")).to_have_text("live")
-    assert time.monotonic() - began < BACK_WITHIN + BUSY
+    assert watcher.evaluate("window.backAt - window.toldAt") < BACK_WITHIN
     assert until(lambda: is_complete(watcher, before), 30), watcher.inner_text("#feed")
 
 

@@ -266,7 +266,17 @@ async def test_only_what_changed_is_sent_and_a_list_that_is_held_stays(ann: Brow
 
 
 @pytest.mark.parametrize(
-    "path", ["/tasks", "/tasks?status=failed", "/tasks?view=failures", "/tasks/live", "/tasks/{id}"]
+    "path",
+    [
+        "/tasks",
+        "/tasks?status=failed",
+        "/tasks?text=rotpanda",
+        "/tasks?text=nothing&hours=168",
+        "/tasks?view=failures",
+        "/tasks?view=failures&text=rotpanda",
+        "/tasks/live",
+        "/tasks/{id}",
+    ],
 )
 async def test_a_page_takes_few_queries(house: House, ann: Browser, world: World, path: str) -> None:
     process = await world.process("watch")

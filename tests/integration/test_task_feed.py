@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,11 @@ from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from console.api import monitoring_feed
-from lib.database import Database
+from lib import migrate, postgres
+from lib.database import Database, will_pass
 from lib.people.store import accounts
 from lib.settings import Settings
+from lib.settings import settings as read_settings
 from lib.taskwatch import hub
 from lib.taskwatch.store import writing
 from tests.integration.feeding import (
@@ -34,6 +36,7 @@ from tests.integration.feeding import (
 from tests.integration.test_console_security import House
 
 CUTS = 100
+AWAY = 3.0  # seconds
 SOMEBODY = UUID(int=9)
 
 
@@ -211,6 +214,90 @@ async def test_the_feed_goes_on_when_the_connection_that_listens_is_cut(
         await reader.read_to(connection, (reader.seq or 0) + 50)
     assert reader.connections == 1
     assert reader.events == list(range(1, len(reader.events) + 1))
+
+
+@pytest.fixture
+async def own_cluster(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[postgres.Cluster]:
+    """A server that may be stopped, in the settings."""
+    del settings
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    place = tmp_path_factory.mktemp("own")
+    for part in (place, *place.parents[:2]):
+        part.chmod(0o755)
+    cluster = await postgres.start(place / "cluster", durable=False)
+    try:
+        await postgres.create_database(cluster, "pressroom")
+        monkeypatch.setenv("PRESSROOM_DATABASE_URL", cluster.url("pressroom"))
+        read_settings.cache_clear()
+        async with Database(cluster.url("pressroom"), pool_size=1) as database:
+            await migrate.upgrade(database)
+        yield cluster
+    finally:
+        await postgres.stop(cluster)  # also one that was started since
+
+
+@contextlib.asynccontextmanager
+async def trying_to_write(database: Database) -> AsyncIterator[None]:
+    """Tasks begin all the time, whether their records can be written or not."""
+    stop = asyncio.Event()
+
+    async def write_on() -> None:
+        while not stop.is_set():
+            try:
+                await write(database, record())
+            except Exception as error:
+                if not will_pass(error):
+                    raise
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(write_on())
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def connected_at_last(reader: Reader, seq: int) -> None:
+    """A client that comes again until it is let in, and reads up to this number."""
+    async with asyncio.timeout(WITHIN):
+        while True:
+            with contextlib.suppress(InvalidStatus, ConnectionClosed):
+                async with reader.connected() as connection:
+                    return await reader.read_to(connection, seq)
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(120)
+async def test_postgresql_is_stopped_and_started_and_nothing_is_missed(own_cluster: postgres.Cluster) -> None:
+    """While two listen, one of whom loses its connection as well."""
+    url = own_cluster.url("pressroom")
+    with serving(read_settings()) as console:
+        async with Database(url) as database:
+            house = House(console.app, database)
+            headers = await house.bearer(await house.person("boss", "admin"), "admin")
+            staying, cut = Reader([console], headers, seq=0), Reader([console], headers, seq=0)
+            async with staying.connected() as connection, trying_to_write(database):
+                async with cut.connected() as other:
+                    await cut.read_to(other, 20)
+                    await postgres.stop(own_cluster)
+                    other.transport.abort()
+                coming = asyncio.create_task(connected_at_last(cut, 60))
+                await read_for(staying, connection, AWAY)
+                before = list(staying.events)
+                await postgres.start(own_cluster.directory, durable=False)
+                await staying.read_to(connection, len(before) + 50)
+                await coming
+            last = await newest(database)
+            await write(database, record())
+            for reader in (staying, cut):
+                await connected_at_last(reader, last + 1)
+    assert len(before) >= 20
+    assert staying.events == cut.events == list(range(1, last + 2))
+    assert staying.connections == 2  # the last one was ours
+    assert "too_old" not in {told["type"] for told in (*staying.told, *cut.told)}
 
 
 async def test_what_the_hub_missed_for_too_long_is_said(

@@ -10,7 +10,7 @@ import pytest
 
 from lib.database import Database
 from lib.taskwatch.models import STATUSES
-from lib.taskwatch.store import failures, finding, history, looking, writing
+from lib.taskwatch.store import failures, history, looking, writing
 from lib.taskwatch.store.history import Cursor, Filter
 from lib.taskwatch.store.writing import Beat
 from lib.work import new_id
@@ -98,8 +98,9 @@ def _wanted() -> list[Filter]:
 async def test_every_filter_finds_what_matches(
     database: Database, many: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tried: int
 ) -> None:
-    monkeypatch.setattr(finding, "TRIED", tried)
+    monkeypatch.setattr(looking, "TRIED", tried)
     monkeypatch.setattr(looking, "FEW", tried)
+    monkeypatch.setattr(history, "PATIENCE", 60)
     for sees in (None, OWNERS[0]):
         for wanted in _wanted():
             expected = [each["id"] for each in many if _matches(each, sees, wanted)]
@@ -114,13 +115,45 @@ async def test_every_filter_finds_what_matches(
             assert capped == (min(20, len(expected)), len(expected) > 20)
             assert [each.id for each in few.items] == expected[5:15]
             assert (few.next is None) == (len(expected) <= 15)
+            await _at_once(database, sees, wanted, expected)
+
+
+async def _at_once(database: Database, sees: UUID | None, wanted: Filter, expected: list[UUID]) -> None:
+    """A page and its count together: also behind a cursor, and where the cursor is behind the cap."""
+    async with database.session() as session:
+        both = await history.page_and_count(session, sees, wanted, 10, 5)
+        assert ([each.id for each in both[0].items], *both[1:]) == (expected[5:15], len(expected), False)
+        for cap in (history.CAP, 7):
+            after = both[0].next
+            following, total, capped = await history.page_and_count(session, sees, wanted, 10, after=after, cap=cap)
+            assert [each.id for each in following.items] == (expected[15:25] if after else expected[:10])
+            assert (total, capped) == (min(cap, len(expected)), len(expected) > cap)
+            rest = expected[25:] if after else expected[10:]
+            assert (following.next is None) == (not rest)
+
+
+async def test_a_text_is_counted_for_a_while_only_and_that_is_said(
+    database: Database, many: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "TRIED", 4)
+    monkeypatch.setattr(history, "PATIENCE", 0)
+    monkeypatch.setattr(history, "LEAST_PATIENCE", 0)
+    wanted = Filter(text="rotpanda")
+    expected = [each["id"] for each in many if _matches(each, None, wanted)]
+    async with database.session() as session:
+        few, total, capped = await history.page_and_count(session, None, wanted, 10)
+        whole = await history.page_and_count(session, None, wanted, len(expected))
+    assert [each.id for each in few.items] == expected[:10]
+    assert 10 <= total < len(expected)
+    assert capped
+    assert whole[1:] == (len(expected), False)
 
 
 @pytest.mark.parametrize("wanted", [Filter(), Filter(task_name="post_comment"), Filter(text="rotpanda")])
 async def test_pages_behind_a_cursor_neither_repeat_nor_leave_out(
     database: Database, many: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wanted: Filter
 ) -> None:
-    monkeypatch.setattr(finding, "TRIED", 4)
+    monkeypatch.setattr(looking, "TRIED", 4)
     expected = [each["id"] for each in many if _matches(each, None, wanted)]
     found: list[UUID] = []
     after: Cursor | None = None

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from lib.database import Executor
-from lib.taskwatch.models import TABLE, TaskFailure
+from lib.taskwatch.models import TaskFailure
 from lib.taskwatch.store import finding
-from lib.taskwatch.store.looking import Filter
+from lib.taskwatch.store.looking import Filter, Look
 
 # Of those that match where no count is kept: by process, item, status or text.
 LOOKED_AT = 5_000
@@ -84,13 +84,10 @@ def _within(filter_: Filter) -> list[Any]:
 
 
 async def _of_records(executor: Executor, sees: UUID | None, filter_: Filter, limit: int) -> list[FailureGroup]:
-    is_of_successes = filter_.status is not None and filter_.status not in FAILED
-    keys = [] if is_of_successes else await finding.keys(executor, sees, filter_, LOOKED_AT, statuses=FAILED)
-    if not keys:
+    if filter_.status is not None and filter_.status not in FAILED:
         return []
-    given = {"times": [key.created_at for key in keys], "ids": [key.id for key in keys], "limit": limit}
-    given |= {"first": keys[-1].created_at, "last": keys[0].created_at}
-    return [_group(found) for found in await executor.execute(_GROUPED, given)]
+    look = Look(sees, filter_, statuses=FAILED)
+    return [_group(found) for found in await finding.grouped(executor, look, _GROUPED, LOOKED_AT, groups=limit)]
 
 
 def _group(row: Sequence[Any]) -> FailureGroup:
@@ -102,18 +99,10 @@ def _newest(expression: str) -> str:
     return f"(array_agg({expression} ORDER BY l.completed_at DESC))[1]"
 
 
-_GROUPED = text(
+_GROUPED = (
     "SELECT l.fingerprint, array_agg(DISTINCT l.task_name), "
     + ", ".join(map(_newest, ("l.error_type", "l.place", "coalesce(l.cause, cause_of(l.error_message))")))
     + ", min(coalesce(l.completed_at, l.created_at)), max(coalesce(l.completed_at, l.created_at)), count(*), "
     + ", ".join(map(_newest, ("l.id", "l.created_at")))
-    + f" FROM unnest(:times, :ids) AS k (created_at, id)"
-    f" JOIN {TABLE} l ON l.created_at = k.created_at AND l.id = k.id"
-    " WHERE l.created_at >= :first AND l.created_at <= :last AND l.fingerprint IS NOT NULL"
-    " GROUP BY l.fingerprint ORDER BY 7 DESC, 1 LIMIT :limit"
-).bindparams(
-    bindparam("times", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("ids", type_=ARRAY(Uuid())),
-    bindparam("first", type_=DateTime(timezone=True)),
-    bindparam("last", type_=DateTime(timezone=True)),
+    + " FROM {records} WHERE l.fingerprint IS NOT NULL GROUP BY l.fingerprint ORDER BY 7 DESC, 1 LIMIT :groups"
 )

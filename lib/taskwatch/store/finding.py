@@ -1,4 +1,4 @@
-"""Which records match: their keys, newest first, from indexes alone, however rare or frequent they are.
+"""Which records match: newest first, found by indexes alone, however rare or frequent they are.
 
 Nothing here is left to a guess of the planner. Task, status, process and owner: each index that begins with what is
 given goes on with the task's name and the status, so each (task, status) has its newest records in order, and the
@@ -7,23 +7,21 @@ through the half hours of a day, and stops where it has enough.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BindParameter, DateTime, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, BindParameter, DateTime, Double, Text, Uuid, bindparam, column, text
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from lib.database import Executor
 from lib.taskwatch.models import TABLE
-from lib.taskwatch.store.looking import A_DAY, HAS_WORDS, LATEST, ORDER, Cursor, Filter, Look, floor_of_day
+from lib.taskwatch.store.looking import A_DAY, LATEST, ORDER, Cursor, Look, floor_of_day
 
-# Looked at one by one before the index of words is.
-TRIED = 200
 # Of so many, it is not asked which are there.
 MOST_DAYS = 10
-# How many days a text is looked for in at once: mostly it is in the newest ones.
-_AT_ONCE = (1, 1)
 
 
 def time_of(id_: UUID) -> datetime:
@@ -32,88 +30,65 @@ def time_of(id_: UUID) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=min(milliseconds, 2**47))
 
 
-async def keys(
-    executor: Executor,
-    sees: UUID | None,
-    filter_: Filter,
-    limit: int,
-    offset: int = 0,
-    after: Cursor | None = None,
-    statuses: Sequence[str] = (),
-) -> list[Cursor]:
-    """The keys of the records behind `after` that match, without the first `offset`, newest first.
+@dataclass(frozen=True)
+class Cut:
+    """What is shown of what matches, newest first: behind `after`, without the first `offset`, at most `limit`."""
 
-    `statuses`: any of them, where the filter names none.
+    limit: int
+    offset: int = 0
+    after: Cursor | None = None
+
+
+async def count(executor: Executor, look: Look, most: int, patience: float | None = None) -> tuple[int, bool]:
+    """How many match, or `most` where there are as many; and whether that is all, or so many seconds were over before.
+
+    Only words are ever looked for in vain for long.
     """
-    look = Look(sees, filter_, after, statuses)
-    if look.words:
-        return (await _with_words(executor, look, limit + offset))[offset:]
-    statement = f"SELECT created_at, id FROM ({look.newest(limit + offset)}) f {ORDER} LIMIT :limit OFFSET :offset"
-    given = look.given | {"limit": limit, "offset": offset, "most": limit + offset}
-    return [Cursor(*row) for row in await executor.execute(_typed(statement, given), given)]
+    hurries = bool(look.words) and patience is not None
+    matching = await _matching(executor, look, most, patiently=not hurries)
+    over = "clock_timestamp() - statement_timestamp() >= make_interval(secs => :patience)" if hurries else "false"
+    given: dict[str, Any] = {"most": most} | ({"patience": patience} if hurries else {})
+    ((found, is_cut),) = await _ask(executor, look, f"SELECT count(*), {over} FROM ({matching}) f", given)
+    return int(found), not is_cut
 
 
-async def count(executor: Executor, sees: UUID | None, filter_: Filter, most: int) -> int:
-    """How many match, or `most` where there are as many. One statement, with a text two or three."""
-    look = Look(sees, filter_)
-    inner = look.newest(most)
-    if look.words:
-        found, rest = await _tried(executor, look)
-        days = await _days(executor, look) if rest else []
-        if not days:  # these were all
-            return min(len(found), most)
-        inner = " UNION ALL ".join(f"({look.of_a_day(day)})" for day in days)
-    given = look.given | {"most": most}
-    statement = _typed(f"SELECT count(*) FROM (SELECT 1 FROM ({inner}) f LIMIT :most) c", given)
-    return int((await executor.execute(statement, given)).scalar_one())
+async def grouped(executor: Executor, look: Look, query: str, most: int, **given: Any) -> Sequence[Sequence[Any]]:
+    """What a query makes of the newest `most` records, which are its `l`."""
+    whole = f"SELECT * FROM {TABLE} WHERE created_at = m.created_at AND id = m.id OFFSET 0"
+    records = f"({await _matching(executor, look, most)}) m, LATERAL ({whole}) l"
+    return await _ask(executor, look, query.format(records=records), given | {"most": most})
 
 
-async def _with_words(executor: Executor, look: Look, most: int) -> list[Cursor]:
-    """The newest `most` keys that have the words."""
-    found, rest = await _tried(executor, look)
-    if rest is None or len(found) >= most:
-        return found[:most]
-    look = look.behind(rest)
-    for days in _chunks(await _days(executor, look)):
-        given = look.given | {"most": most - len(found)}
-        parts = " UNION ALL ".join(f"({look.of_a_day(day)})" for day in days)
-        statement = _typed(f"SELECT created_at, id FROM ({parts}) f {ORDER} LIMIT :most", given)
-        found += [Cursor(*row) for row in await executor.execute(statement, given)]
-        if len(found) >= most:
-            break
-    return found
-
-
-async def _tried(executor: Executor, look: Look) -> tuple[list[Cursor], Cursor | None]:
-    """Of the newest records that are what is wanted but for the words, those that have them; and the last one tried.
-
-    None for that when it was all of them. Where nearly every record has the words, or few are what is wanted, this is
-    the answer.
-    """
+async def rows(
+    executor: Executor, look: Look, columns: Sequence[KeyedColumnElement[Any]], cut: Cut, most: int
+) -> tuple[list[Sequence[Any]], int]:
+    """These columns of a cut from the newest `most`, and how many of those there are: in one walk."""
+    matching = await _matching(executor, look, most)
+    given: dict[str, Any] = {"limit": cut.limit, "offset": cut.offset, "most": most}
+    behind = ""
+    if cut.after is not None:
+        behind = "WHERE (created_at, id) < (:after_at, :after_id)"
+        given |= {"after_at": cut.after.created_at, "after_id": cut.after.id}
     statement = (
-        f"WITH newest AS MATERIALIZED (SELECT created_at, id FROM ({look.newest(TRIED)}) f {ORDER} LIMIT :most)"
-        " SELECT w.* FROM newest n, LATERAL ("
-        f"SELECT created_at, id, {HAS_WORDS.format(at='created_at')} FROM {TABLE}"
-        " WHERE created_at = n.created_at AND id = n.id) w ORDER BY created_at DESC, id DESC"
+        f"WITH matching AS MATERIALIZED (SELECT created_at, id FROM ({matching}) f),"
+        f" cut AS MATERIALIZED (SELECT created_at, id FROM matching {behind} {ORDER} LIMIT :limit OFFSET :offset)"
+        " SELECT t.total, l.* FROM (SELECT count(*) AS total FROM matching) t LEFT JOIN (cut c CROSS JOIN LATERAL ("
+        f"SELECT {', '.join(each.key for each in columns)} FROM {TABLE}"
+        " WHERE created_at = c.created_at AND id = c.id OFFSET 0) l) ON true ORDER BY l.created_at DESC, l.id DESC"
     )
-    given = look.given | {"most": TRIED}
-    rows = (await executor.execute(_typed(statement, given), given)).all()
-    found = [Cursor(at, id_) for at, id_, has in rows if has]
-    return found, Cursor(*rows[-1][:2]) if len(rows) == TRIED else None
+    found = await _ask(executor, look, statement, given, [column("total", BigInteger), *columns])
+    return [row[1:] for row in found if row[1] is not None], found[0][0]
 
 
-def _chunks(days: Sequence[datetime]) -> Iterator[Sequence[datetime]]:
-    begun = 0
-    for number in _AT_ONCE:
-        if days[begun : begun + number]:
-            yield days[begun : begun + number]
-        begun += number
-    if days[begun:]:
-        yield days[begun:]
+async def _matching(executor: Executor, look: Look, most: int, *, patiently: bool = True) -> str:
+    """The newest `:most` keys, in any order."""
+    if look.words:
+        return look.with_words(await _days(executor, look), patiently=patiently)
+    return look.newest(most)
 
 
 async def _days(executor: Executor, look: Look) -> list[datetime]:
-    """The UTC days that are looked at, newest first."""
+    """The UTC days that are looked at, newest first. Asked for where there may be many."""
     newest = floor_of_day(min(look.end or LATEST, datetime.now(UTC) + A_DAY))
     if look.start is not None and newest - look.start < MOST_DAYS * A_DAY:
         first = floor_of_day(look.start)
@@ -133,12 +108,18 @@ _PARTITIONS = text(
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(("owner_id", "process_id", "item_id", "after_id"), Uuid()),
     **dict.fromkeys(("start", "end", "after_at"), DateTime(timezone=True)),
+    "patience": Double(),
     **dict.fromkeys(("task_name", "status", "fingerprint", "query"), Text()),
     "statuses": ARRAY(Text()),
 }
 
 
-def _typed(statement: str, given: dict[str, Any]) -> Any:
+async def _ask(
+    executor: Executor, look: Look, statement: str, more: dict[str, Any], columns: Sequence[Any] | None = None
+) -> Sequence[Sequence[Any]]:
+    given = look.given | more
     named = [name for name in given if name in _TYPES and re.search(rf":{name}\b", statement)]
     bound: list[BindParameter[Any]] = [bindparam(name, type_=_TYPES[name]) for name in named]
-    return text(statement).bindparams(*bound)
+    query = text(statement).bindparams(*bound)
+    found = await executor.execute(query if columns is None else query.columns(*columns), given)
+    return found.all()

@@ -1,21 +1,24 @@
 """The records themselves: searched, page by page, and one with everything about it."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, select, text
+from sqlalchemy import select
 
 from lib.database import Executor
-from lib.taskwatch.models import TABLE, TaskExecutionLog
+from lib.taskwatch.models import TaskExecutionLog
 from lib.taskwatch.store import finding
-from lib.taskwatch.store.looking import Cursor, Filter
+from lib.taskwatch.store.finding import Cut
+from lib.taskwatch.store.looking import Cursor, Filter, Look
 
-__all__ = ["CAP", "Cursor", "Filter", "Page", "TaskItem", "TaskRecord", "count", "page", "record"]
+__all__ = ["CAP", "Cursor", "Filter", "Page", "TaskItem", "TaskRecord", "count", "page", "page_and_count", "record"]
 
 CAP = 10_000
+PATIENCE, LEAST_PATIENCE = 0.07, 0.02  # seconds
 MOST_CHILDREN = 500
 SHOWN_OF_ERROR = 500  # characters, in a list
 _A_DAY = timedelta(days=1)
@@ -61,7 +64,7 @@ class TaskRecord(TaskItem):
 
 @dataclass(frozen=True)
 class Page:
-    """Newest first. `next` is None behind the last record: then nothing has to be counted."""
+    """Newest first. `next` is None behind the last record."""
 
     items: list[TaskItem]
     next: Cursor | None
@@ -72,17 +75,50 @@ async def page(
 ) -> Page:
     """One page, newest first by (created_at, id): the records behind `after`, without the first `offset` of them.
 
-    Two statements, with a text mostly two, and six at most.
+    One statement; with a text and without a start two.
     """
-    keys = await finding.keys(executor, sees, filter_, limit + 1, offset, after)
-    shown = keys[:limit]
-    items = await _items(executor, shown)
-    return Page(items, shown[-1] if len(keys) > limit else None)
+    look, cut = Look(sees, filter_, after), Cut(limit + 1, offset)
+    found, _ = await finding.rows(executor, look, _COLUMNS_OF_ITEM, cut, limit + 1 + offset)
+    return _page(found, limit)
+
+
+async def page_and_count(
+    executor: Executor,
+    sees: UUID | None,
+    filter_: Filter,
+    limit: int,
+    offset: int = 0,
+    after: Cursor | None = None,
+    cap: int = CAP,
+) -> tuple[Page, int, bool]:
+    """A page, and what `count` says; but a text is not counted for longer than PATIENCE allows the two together."""
+    look = Look(sees, filter_)
+    if look.words:
+        return await _page_and_some_count(executor, sees, filter_, Cut(limit, offset, after), cap)
+    found, total = await finding.rows(executor, look, _COLUMNS_OF_ITEM, Cut(limit + 1, offset, after), cap + 1)
+    if total > cap and len(found) <= limit:  # it lies behind what was counted
+        return await page(executor, sees, filter_, limit, offset, after), cap, True
+    return _page(found, limit), min(total, cap), total > cap
+
+
+async def _page_and_some_count(
+    executor: Executor, sees: UUID | None, filter_: Filter, cut: Cut, cap: int
+) -> tuple[Page, int, bool]:
+    """Count only what is behind the page, where that begins with the newest."""
+    began = time.perf_counter()
+    found = await page(executor, sees, filter_, cut.limit, cut.offset, cut.after)
+    known = 0 if cut.after is not None or not found.items else cut.offset + len(found.items)
+    if found.next is None and (known or cut == Cut(cut.limit)):
+        return found, min(known, cap), known > cap
+    look, left = Look(sees, filter_, found.next if known else None), PATIENCE - (time.perf_counter() - began)
+    counted, is_all = await finding.count(executor, look, max(1, cap + 1 - known), max(LEAST_PATIENCE, left))
+    total = known + counted
+    return found, min(max(total, len(found.items)), cap), total > cap or not is_all
 
 
 async def count(executor: Executor, sees: UUID | None, filter_: Filter, cap: int = CAP) -> tuple[int, bool]:
-    """How many records there are, and whether there are more than the `cap` that is returned then. One statement."""
-    found = await finding.count(executor, sees, filter_, cap + 1)
+    """How many records there are, and whether there are more than the `cap` that is returned then."""
+    found, _ = await finding.count(executor, Look(sees, filter_), cap + 1)
     return min(found, cap), found > cap
 
 
@@ -113,13 +149,10 @@ async def _children(executor: Executor, sees: UUID | None, parent: TaskRecord) -
     return tuple(_item(each) for each in rows)
 
 
-async def _items(executor: Executor, keys: Sequence[Cursor]) -> list[TaskItem]:
-    """The records of these keys, in their order."""
-    if not keys:
-        return []
-    times = [key.created_at for key in keys]
-    given = {"times": times, "ids": [key.id for key in keys], "first": min(times), "last": max(times)}
-    return [_item(row) for row in await executor.execute(_OF_KEYS, given)]
+def _page(found: Sequence[Sequence[Any]], limit: int) -> Page:
+    """Of one more than are shown, where there are more."""
+    items = [_item(row) for row in found[:limit]]
+    return Page(items, Cursor(items[-1].created_at, items[-1].id) if len(found) > limit else None)
 
 
 def _item(row: Sequence[Any]) -> TaskItem:
@@ -130,18 +163,4 @@ def _item(row: Sequence[Any]) -> TaskItem:
 
 
 _COLUMNS = [getattr(TaskExecutionLog, each.name) for each in fields(TaskItem)]
-_OF_KEYS = (
-    text(
-        f"SELECT {', '.join(f'l.{each.name}' for each in fields(TaskItem))}"
-        f" FROM unnest(:times, :ids) AS k (created_at, id)"
-        f" JOIN {TABLE} l ON l.created_at = k.created_at AND l.id = k.id"
-        " WHERE l.created_at >= :first AND l.created_at <= :last ORDER BY l.created_at DESC, l.id DESC"
-    )
-    .bindparams(
-        bindparam("times", type_=ARRAY(DateTime(timezone=True))),
-        bindparam("ids", type_=ARRAY(Uuid())),
-        bindparam("first", type_=DateTime(timezone=True)),
-        bindparam("last", type_=DateTime(timezone=True)),
-    )
-    .columns(*TaskExecutionLog.__table__.c[tuple(each.name for each in fields(TaskItem))])
-)
+_COLUMNS_OF_ITEM = [TaskExecutionLog.__table__.c[each.name] for each in fields(TaskItem)]

@@ -12,8 +12,12 @@ from lib.taskwatch.models import STATUSES, TABLE, WORDS
 
 ORDER = "ORDER BY created_at DESC, id DESC"
 HAS_WORDS = f"{WORDS} @@ to_tsquery('pg_catalog.simple', replace(:query, '$', task_half_hour({{at}})))"
+# Of `h`, so that it is asked before a half hour is looked into, each time.
+_WHILE_PATIENT = " WHERE h + (clock_timestamp() - statement_timestamp()) < h + make_interval(secs => :patience)"
 MOST_WORDS = 8
 LONGEST_WORD = 60
+# Looked at one by one before the index of words is.
+TRIED = 100
 # Up to so many, each branch gives all that are wanted.
 FEW = 500
 A_DAY = timedelta(days=1)
@@ -56,7 +60,6 @@ class Look:
         self, sees: UUID | None, filter_: Filter, after: Cursor | None = None, statuses: Sequence[str] = ()
     ) -> None:
         self.filter = filter_
-        self._sees = sees
         self.start = filter_.start
         self.end = filter_.end
         self.words = _WORD.findall((filter_.text or "").lower())[:MOST_WORDS]
@@ -75,39 +78,62 @@ class Look:
         if self.words:
             self.given["query"] = self._query()
 
-    def behind(self, last: Cursor) -> "Look":
-        """The same search, for what is older."""
-        return Look(self._sees, self.filter, last, self._statuses)
+    def newest(self, most: int, given_as: str = ":most") -> str:
+        """The newest `most` keys, without regard to words, in any order.
 
-    def newest(self, most: int) -> str:
-        """The newest `most` keys (`:most`), in no order where they come from several branches."""
+        The number is a parameter: a plan that is made without knowing it goes by the order of an index, and sorts none.
+        """
         # There are few of one fingerprint or item, and an index of them.
         if {"fingerprint", "item_id"} & self.given.keys() or not {*_NAMED, "statuses"} & self.given.keys():
-            return self._straight()
-        return self._branched(most)
+            return self._straight(given_as)
+        return self._branched(most, given_as)
 
-    def of_a_day(self, day: datetime) -> str:
-        """The newest `:most` keys of one day that have the words: half hour by half hour, until there are enough.
+    def with_words(self, days: Sequence[datetime], *, patiently: bool = True) -> str:
+        """The newest `:most` keys that have the words. Parts are begun one after the other, until there are enough.
+
+        Else also until `:patience` seconds are over: then older ones are left out.
+
+        First of all come the newest that are what is wanted but for the words: where nearly every record has them, or
+        few are wanted, this is the answer. Then the days, newest first, behind those; not at all if those were all.
+        """
+        newest = self.newest(TRIED, ":tried")
+        self.given["tried"] = TRIED
+        has = HAS_WORDS.format(at="created_at")
+        tried = f"SELECT created_at, id, {has} AS has FROM {TABLE} WHERE created_at = n.created_at AND id = n.id"
+        parts = [
+            f"SELECT w.created_at, w.id FROM newest n, LATERAL ({tried} OFFSET 0) w WHERE w.has",
+            *(f"({self._of_a_day(day, patiently=patiently)})" for day in days),
+        ]
+        return (
+            f"WITH newest AS MATERIALIZED (SELECT created_at, id FROM ({newest}) f {ORDER} LIMIT :tried),"
+            f" last AS MATERIALIZED (SELECT created_at, id FROM newest {ORDER} OFFSET :tried - 1)"
+            f" SELECT created_at, id FROM ({' UNION ALL '.join(parts)}) f LIMIT :most"
+        )
+
+    def _of_a_day(self, day: datetime, *, patiently: bool) -> str:
+        """The newest `:most` keys of one day behind `last`: half hour by half hour, until there are enough.
 
         Only the words may lead to the records: what an index has is written so that none is used for it.
         """
         conditions = [f"created_at >= '{day:%F}T00:00:00Z'", f"created_at < '{day + A_DAY:%F}T00:00:00Z'"]
         conditions.append(HAS_WORDS.format(at="h"))
-        conditions += [condition.replace("created_at", "(created_at + interval '0')", 1) for condition in self._range]
+        behind = [*self._range, "(created_at, id) < (l.created_at, l.id)"]
+        conditions += [condition.replace("created_at", "(created_at + interval '0')", 1) for condition in behind]
         conditions += [f"coalesce({name}) = :{name}" for name in _NAMED if name in self.given]
         if self._statuses:
             conditions.append("coalesce(status) = ANY(:statuses)")
         first = _floor(max(day, self.start) if self.start else day)
         last = _floor(min(day + A_DAY, self.end) - timedelta(microseconds=1)) if self.end else day + A_DAY - _HALF_HOUR
         return (
-            f"SELECT x.created_at, x.id FROM generate_series(CAST('{last.isoformat()}' AS timestamptz),"
+            "SELECT x.created_at, x.id FROM last l, generate_series("
+            f"least(CAST('{last.isoformat()}' AS timestamptz), date_bin('30 minutes', l.created_at, 'epoch')),"
             f" CAST('{first.isoformat()}' AS timestamptz), interval '-30 minutes') h, LATERAL ("
             "SELECT created_at, id FROM ("
             f"SELECT created_at, id FROM {TABLE} WHERE {' AND '.join(conditions)} OFFSET 0) o"
-            f" {ORDER} LIMIT :most) x LIMIT :most"
+            f" {ORDER} LIMIT :most) x{'' if patiently else _WHILE_PATIENT} LIMIT :most"
         )
 
-    def _branched(self, most: int) -> str:
+    def _branched(self, most: int, given_as: str) -> str:
         """The newest of each (task, status), from which the newest of all are taken.
 
         For many, time by time: else each branch would give as many as are wanted of all.
@@ -118,14 +144,14 @@ class Look:
         conditions = ["l.task_name = n.task_name", "l.status = s.status", *same, *self._range]
         branches = (
             f"SELECT x.created_at, x.id FROM {names} n, unnest(:statuses) AS s (status), LATERAL ("
-            f"SELECT created_at, id FROM {TABLE} l WHERE {{}} {ORDER} LIMIT :most) x"
+            f"SELECT created_at, id FROM {TABLE} l WHERE {{}} {ORDER} LIMIT {given_as}) x"
         )
         if most <= FEW:
-            return branches.format(" AND ".join(conditions))
+            return f"{branches.format(' AND '.join(conditions))} {ORDER} LIMIT {given_as}"
         conditions += ["created_at >= t.since", "created_at < t.until"]
         return (
             f"SELECT y.created_at, y.id FROM ({self._times()}) AS t (since, until), LATERAL ("
-            f"{branches.format(' AND '.join(conditions))} {ORDER} LIMIT :most) y LIMIT :most"
+            f"{branches.format(' AND '.join(conditions))} {ORDER} LIMIT {given_as}) y LIMIT {given_as}"
         )
 
     def _times(self) -> str:
@@ -143,12 +169,12 @@ class Look:
         spans = (f"(CAST('{since}' AS timestamptz), CAST('{until}' AS timestamptz))" for until, since in pairwise(ends))
         return f"VALUES {', '.join(spans)}"
 
-    def _straight(self) -> str:
+    def _straight(self, given_as: str) -> str:
         conditions = [f"{name} = :{name}" for name in _NAMED if name in self.given] + self._range
         if self._statuses:
             conditions.append("status = ANY(:statuses)")
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-        return f"SELECT created_at, id FROM {TABLE} {where}{ORDER} LIMIT :most"
+        return f"SELECT created_at, id FROM {TABLE} {where}{ORDER} LIMIT {given_as}"
 
     def _ranged(self, after: Cursor | None) -> list[str]:
         conditions = []
