@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import anyio.abc
+import httpx
 from prefect import Flow
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -109,6 +110,15 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
         """At each poll, first stop what somebody cancelled."""
         await self._cancel_what_was_asked_for()
         return await super().get_and_submit_flow_runs()
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """A server that cannot answer just now costs a run its turn, not the worker its life."""
+        try:
+            await super()._submit_run(flow_run)
+        except httpx.HTTPError as error:
+            self._logger.warning("flow run %s is left for the next poll: %s", flow_run.id, error)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            self._release_limit_slot(flow_run.id)
 
     async def cancel_all(self, message: str) -> None:
         """Cancel every run that is under way or being taken up, and say so to the server."""

@@ -292,6 +292,24 @@ async def test_the_worker_runs_flows_with_their_parameters(prefect: PrefectClien
     assert "nobody is there" in (failed.state.message or "" if failed.state else "")
 
 
+@pytest.mark.usefixtures("worker")
+async def test_a_server_that_cannot_answer_costs_a_run_its_turn_and_nothing_else(
+    prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, refused = PrefectClient.read_deployment, []
+
+    async def refuse_once(client: PrefectClient, deployment_id: UUID) -> object:
+        if refused:
+            return await read(client, deployment_id)
+        refused.append(deployment_id)
+        raise httpx.ReadError("the server is in trouble")
+
+    monkeypatch.setattr(PrefectClient, "read_deployment", refuse_once)
+    run = await ask_greeting(prefect)
+    assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
+    assert refused
+
+
 async def test_a_run_that_is_cancelled_ends_cancelled_and_never_crashed(
     worker: InProcessWorker, prefect: PrefectClient
 ) -> None:
