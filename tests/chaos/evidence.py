@@ -1,8 +1,8 @@
 """What must hold when the storm is over, checked on the table and the site side by side."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.mymoment import comparable
@@ -32,6 +32,13 @@ class Record:
     error: str | None = None
     failed_from: str | None = None
     held: bool = False
+    approval: str | None = None
+    id: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Nobody will do anything about it any more."""
+        return self.status in ("posted", "failed") or (self.status == "generated" and self.approval == "rejected")
 
 
 @dataclass(frozen=True)
@@ -61,18 +68,25 @@ class Counted:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The table and the site at one moment. `held`: what else is held by a lease that has not expired."""
+    """The table and the site at one moment. `held`: what else is held by a lease that has not expired.
+
+    `hiding` and `asking` are the processes that hide their comments, and that post only what a person approved;
+    `decided` is what the person was told to be done, by the comment's id.
+    """
 
     wanted: frozenset[Wanted]
     records: tuple[Record, ...]
     on_site: tuple[OnSite, ...]
     counted: tuple[Counted, ...] = ()
     held: tuple[str, ...] = ()
+    hiding: frozenset[str] = frozenset()
+    asking: frozenset[str] = frozenset()
+    decided: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
         """Nothing is left to do."""
-        done = {record.wanted for record in self.records if record.status in ("posted", "failed")}
+        done = {record.wanted for record in self.records if record.over}
         return self.wanted <= done and not any(record.held for record in self.records)
 
 
@@ -99,6 +113,8 @@ def breaches(evidence: Evidence) -> list[Breach]:
         *_unfinished(evidence),
         *_failed_though_there(evidence),
         *_undisclosed(evidence),
+        *_unapproved(evidence),
+        *_forgotten(evidence),
         *_held(evidence),
         *_miscounted(evidence),
     ]
@@ -140,7 +156,7 @@ def _unproven(evidence: Evidence) -> Iterator[Breach]:
             yield Breach("posted, but not on the site", repr(record))
         elif _looks(found.article, found.author, found.text) != _look_of(record):
             yield Breach("another comment than the record says", f"{record!r} {found!r}")
-        elif not found.published or found.hidden:
+        elif not found.published or found.hidden != (record.process in evidence.hiding):
             yield Breach("not as visible as it should be", repr(found))
 
 
@@ -154,7 +170,7 @@ def _lost(evidence: Evidence) -> Iterator[Breach]:
 
 def _unfinished(evidence: Evidence) -> Iterator[Breach]:
     for record in evidence.records:
-        if record.status not in ("posted", "failed"):
+        if not record.over:
             yield Breach("unfinished", repr(record))
 
 
@@ -173,6 +189,24 @@ def _undisclosed(evidence: Evidence) -> Iterator[Breach]:
     for comment in evidence.on_site:
         if not comparable(comment.text).startswith(comparable(PREFIX)):
             yield Breach("no disclosure", repr(comment))
+
+
+def _unapproved(evidence: Evidence) -> Iterator[Breach]:
+    """What nobody approved is neither posted nor on the site."""
+    for record in evidence.records:
+        rejected = record.approval == "rejected"
+        if record.status == "posted" and (
+            rejected or (record.process in evidence.asking and record.approval != "approved")
+        ):
+            yield Breach("posted without approval", repr(record))
+
+
+def _forgotten(evidence: Evidence) -> Iterator[Breach]:
+    """Whoever was told that a decision is made finds it in the table."""
+    have = {record.id: record.approval for record in evidence.records}
+    for id_, decision in evidence.decided.items():
+        if have.get(id_) != decision:
+            yield Breach("a decision is lost", f"{id_} is {have.get(id_)}, not {decision}")
 
 
 def _held(evidence: Evidence) -> Iterator[Breach]:

@@ -4,15 +4,16 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 
 from lib import migrate, postgres, vault
 from lib.database import Database
@@ -20,11 +21,11 @@ from lib.settings import Settings
 from playground.accounts import BOTS
 from playground.config import Config
 from playground.serve import running
-from tests.chaos.evidence import Counted, Evidence, OnSite, Record, Wanted
+from tests.chaos import rows
+from tests.chaos.evidence import Counted, Evidence, Wanted
 from tests.world import World
 
 DATABASE = "chaos"
-PUBLISHED = 20
 # How a server is taken away: in order, at once, or without a word.
 ENDS = {"fast stop": None, "immediate stop": signal.SIGQUIT, "SIGKILL": signal.SIGKILL}
 
@@ -51,19 +52,6 @@ SHORT = {
     "ARTICLE_LIMIT": "100",
 }
 
-# Every change of a comment's claim, status or intent to post: for the takeovers, and for finding out what went wrong.
-WITNESS = (
-    """CREATE TABLE chaos_history (at timestamptz, comment uuid, status text, token uuid, token_before uuid,
-    lease_before timestamptz, sent_at timestamptz, attempts int, error text)""",
-    """CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO chaos_history VALUES (clock_timestamp(), NEW.id, NEW.status, NEW.claim_token, OLD.claim_token,
-    OLD.lease_expires_at, NEW.post_sent_at, NEW.attempts, NEW.error_message);
-    RETURN NULL; END $$""",
-    """CREATE TRIGGER chaos_witness AFTER UPDATE ON ai_comments FOR EACH ROW
-    WHEN (OLD.claim_token IS DISTINCT FROM NEW.claim_token OR OLD.post_sent_at IS DISTINCT FROM NEW.post_sent_at)
-    EXECUTE FUNCTION chaos_note()""",
-)
-
 
 @dataclass(frozen=True)
 class Watching:
@@ -73,6 +61,9 @@ class Watching:
     tab: str
     logins: tuple[str, ...]
     templates: tuple[str, ...] = ("friendly", "curious")
+    hides: bool = False
+    asks: bool = False
+    """A person approves each comment, or rejects it."""
 
 
 BOT = tuple(account.username for account in BOTS)
@@ -80,18 +71,9 @@ BOT = tuple(account.username for account in BOTS)
 NEWSROOM = (
     Watching("morning", "101", BOT[0:4]),
     Watching("noon", "101", BOT[3:7]),
-    Watching("evening", "102", BOT[6:10]),
-    Watching("night", "102", BOT[9:12]),
+    Watching("evening", "102", BOT[6:10], hides=True),
+    Watching("night", "102", BOT[9:12], asks=True),
 )
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """A comment that a killed worker left: its status, whether its post was sent, seconds since the lease's end."""
-
-    status: str
-    sent: bool
-    late: float
 
 
 class Ground:
@@ -108,6 +90,8 @@ class Ground:
         self._cluster = cluster
         self._key = vault.new_key()
         self.process_ids: list[UUID] = []
+        self.decided: dict[str, str] = {}
+        self.away: tuple[datetime, datetime] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -135,7 +119,7 @@ class Ground:
         async with self.database() as database:
             await migrate.upgrade(database)
             async with database.session() as session:
-                for statement in WITNESS:
+                for statement in rows.WITNESS:
                     await session.execute(text(statement))
             world = World(settings, database, str(self.site.base_url).rstrip("/"))
             await self._make_processes(world)
@@ -153,6 +137,8 @@ class Ground:
                 templates=[templates[name] for name in process.templates],
                 provider=provider,
                 tab_filter=process.tab,
+                hide_comments=process.hides,
+                generate_only=process.asks,
             )
             self.process_ids.append(made)
 
@@ -177,6 +163,14 @@ class Ground:
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> :me"),
                 {"name": DATABASE, "me": (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()},
             )
+
+    async def be_away(self, seconds: float) -> None:
+        """No PostgreSQL for so long."""
+        begin = datetime.now(UTC)
+        await self.stop_server()
+        await asyncio.sleep(seconds)
+        self.away = (begin, datetime.now(UTC))
+        await self.start_server()
 
     async def stop_server(self) -> None:
         await postgres.stop(self._cluster)
@@ -216,26 +210,35 @@ class Ground:
     async def evidence(self) -> Evidence:
         comments = (await self.site.get("/control/comments")).json()
         async with self.database() as database:
-            records = await _rows(database, RECORDS)
-            counted = await _rows(database, COUNTED)
-            held = await _rows(database, HELD)
+            records = await rows.rows(database, rows.RECORDS)
+            counted = await rows.rows(database, rows.COUNTED)
+            held = await rows.rows(database, rows.HELD)
         return Evidence(
             wanted=await self.wanted(),
-            records=tuple(_record(row) for row in records),
-            on_site=tuple(_on_site(comment) for comment in comments),
+            records=tuple(rows.record(row) for row in records),
+            on_site=tuple(rows.on_site(comment) for comment in comments),
             counted=tuple(Counted(**row) for row in counted),
             held=tuple(row["what"] for row in held),
+            hiding=frozenset(process.name for process in self.processes if process.hides),
+            asking=frozenset(process.name for process in self.processes if process.asks),
+            decided=dict(self.decided),
         )
 
-    async def takeovers(self) -> list[Takeover]:
+    async def over(self) -> int:
+        """How many comments nobody will do anything about any more."""
         async with self.database() as database:
-            return [Takeover(**row) for row in await _rows(database, TAKEOVERS)]
+            [row] = await rows.rows(database, rows.OVER)
+        return int(row["number"])
+
+    async def takeovers(self) -> list[rows.Takeover]:
+        async with self.database() as database:
+            return [rows.Takeover(**row) for row in await rows.rows(database, rows.TAKEOVERS)]
 
     async def histories(self, article: str, login: str) -> list[str]:
         """What happened to the comments of a login on an article, line by line."""
         async with self.database() as database:
-            rows = await _rows(database, HISTORY, article=article, login=login)
-        return [" ".join(str(value) for value in row.values()) for row in rows]
+            found = await rows.rows(database, rows.HISTORY, article=article, login=login)
+        return [" ".join(str(value) for value in row.values()) for row in found]
 
 
 @asynccontextmanager
@@ -263,52 +266,3 @@ def _in_memory() -> Path:
     place = Path(tempfile.mkdtemp(prefix="pressroom-chaos-", dir=memory if memory.is_dir() else None))
     place.chmod(0o755)
     return place
-
-
-RECORDS = """SELECT c.mymoment_article_id AS article, l.name AS login, t.name AS template, p.name AS process,
-    c.status, c.comment_content AS text, c.mymoment_comment_id AS site_id, c.error_message AS error, c.failed_from,
-    c.claim_token IS NOT NULL AS held
-    FROM ai_comments c JOIN mymoment_logins l ON l.id = c.mymoment_login_id
-    JOIN prompt_templates t ON t.id = c.prompt_template_id
-    JOIN monitoring_processes p ON p.id = c.monitoring_process_id"""
-COUNTED = """SELECT name AS process, articles_discovered AS discovered, articles_prepared AS prepared,
-    comments_generated AS generated, comments_posted AS posted, errors_encountered_in_preparation +
-    errors_encountered_in_generation + errors_encountered_in_posting AS failures FROM monitoring_processes"""
-HELD = """SELECT 'posting with ' || name AS what FROM mymoment_logins WHERE posting_lease_expires_at >= now()
-    UNION ALL SELECT 'log-in of ' || name FROM mymoment_logins
-    WHERE claim_token IS NOT NULL AND lease_expires_at >= now()
-    UNION ALL SELECT s.stage || ' of ' || p.name FROM monitoring_process_stages s JOIN monitoring_processes p
-    ON p.id = s.monitoring_process_id WHERE s.claim_token IS NOT NULL AND s.lease_expires_at >= now()"""
-
-
-TAKEOVERS = """SELECT status, sent_at IS NOT NULL AS sent,
-    extract(epoch FROM at - lease_before)::double precision AS late
-    FROM chaos_history WHERE token <> token_before"""
-HISTORY = """SELECT to_char(h.at, 'HH24:MI:SS.MS') AS at, right(h.comment::text, 4) AS comment, h.status, h.attempts,
-    right(h.token::text, 4) AS token, right(h.token_before::text, 4) AS before,
-    to_char(h.lease_before, 'MI:SS.MS') AS lease, to_char(h.sent_at, 'MI:SS.MS') AS sent, h.error
-    FROM chaos_history h JOIN ai_comments c ON c.id = h.comment JOIN mymoment_logins l ON l.id = c.mymoment_login_id
-    WHERE c.mymoment_article_id = :article AND l.name = :login ORDER BY h.at"""
-
-
-async def _rows(database: Database, query: str, **values: str) -> Iterable[RowMapping]:
-    async with database.session() as session:
-        return (await session.execute(text(query), values)).mappings().all()
-
-
-def _record(row: RowMapping) -> Record:
-    values = dict(row)
-    wanted = Wanted(values.pop("article"), values.pop("login"), values.pop("template"))
-    return Record(wanted, **values)
-
-
-def _on_site(comment: dict[str, Any]) -> OnSite:
-    return OnSite(
-        id=str(comment["id"]),
-        article=str(comment["article_id"]),
-        author=comment["author"],
-        text=comment["text"],
-        published=comment["status"] == PUBLISHED,
-        hidden=comment["hidden"],
-        created_at=comment["created_at"],
-    )

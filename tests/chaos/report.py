@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.chaos.evidence import Breach
-from tests.chaos.ground import Takeover
+from tests.chaos.ledger import Kept
+from tests.chaos.rows import Takeover
 
 SHOWN = 15
 
@@ -28,6 +29,10 @@ class Report:
     ended_otherwise: tuple[int, ...]
     storm_seconds: float
     calm_seconds: float
+    kept: Kept
+    away: float
+    decided: Counter[str]
+    hidden: int
     failures: tuple[str, ...] = ()
     histories: tuple[str, ...] = ()
 
@@ -43,6 +48,8 @@ class Report:
         yield f"The site: {self.traffic['comment_posts']} comments sent to it, {self.comments} on it."
         yield f"The table, {self.calm_seconds:.0f} s after the last fault: {_counts(self.statuses)}."
         yield from (f"Failed: {number} × {reason[:150]}" for reason, number in Counter(self.failures).most_common())
+        yield f"A person's decisions: {_counts(self.decided)}. Hidden comments on the site: {self.hidden}."
+        yield self._recorded()
         if self.ended_otherwise:
             yield f"Workers that ended by themselves: {_counts(Counter(map(str, self.ended_otherwise)))}."
         yield from self._verdict()
@@ -52,6 +59,14 @@ class Report:
         latest = max((takeover.late for takeover in self.takeovers), default=0.0)
         stages = _counts(Counter(takeover.status for takeover in self.takeovers))
         return f"{len(self.takeovers)} comments ({stages}), {sent} of them sent, at most {latest:.1f} s after the lease"
+
+    def _recorded(self) -> str:
+        have = self.kept
+        return (
+            f"Task records: PostgreSQL was away for {self.away:.0f} s, in which the {have.workers} workers that nobody "
+            f"killed ended {have.ended_away} of their {have.ended} turns; {len(have.missing)} of them have no record, "
+            f"{have.dropped} records were given up."
+        )
 
     def _verdict(self) -> Iterator[str]:
         if not self.breaches:

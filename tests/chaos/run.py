@@ -5,14 +5,17 @@ import random
 import time
 from collections import Counter
 
-from tests.chaos import worker
+from tests.chaos import ledger, worker
 from tests.chaos.crew import Crew, hired
 from tests.chaos.evidence import Breach, Evidence, breaches
 from tests.chaos.ground import NEWSROOM, SHORT, Ground, Watching, prepared
+from tests.chaos.ledger import Kept
+from tests.chaos.person import Person
 from tests.chaos.report import Report
 from tests.chaos.storm import Plan, Storm
 
 LEASE = float(SHORT["ITEM_LEASE"])
+HEAD_START = 1.0
 SHOWN = 15
 
 
@@ -32,29 +35,44 @@ async def storm(
             blowing = Storm(plan, ground, crew)
             began = time.monotonic()
             await blowing.blow()
+            blown = time.monotonic() - began
+            await _away(ground, plan.outage)
             calm_since = time.monotonic()
             await _calm(ground, plan.patience)
             calm_for = time.monotonic() - calm_since
+            kept = await ledger.kept(ground, tuple(crew.born_at))
         await listening
         if not broken:
             # Whoever was ended just now held a lease at most so long.
             await asyncio.sleep(LEASE + 0.5)
-        return await _report(ground, crew, blowing, calm_since - began, calm_for)
+        return await _report(ground, crew, blowing, kept, blown, calm_for)
+
+
+async def _away(ground: Ground, seconds: float) -> None:
+    """Nobody is killed, and PostgreSQL is away while the workers have something to do."""
+    if seconds:
+        for tab in {process.tab for process in ground.processes}:
+            await ground.more_articles(tab, 1)
+        await asyncio.sleep(HEAD_START)
+        await ground.be_away(seconds)
 
 
 async def _calm(ground: Ground, patience: float) -> None:
     """Until nothing is left to do, or nobody would wait any longer."""
-    until = time.monotonic() + patience
+    person, until = Person(ground), time.monotonic() + patience
     while time.monotonic() < until:
+        await person.look()
         if (await ground.evidence()).settled:
             return
         await asyncio.sleep(0.5)
 
 
-async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float, calm_seconds: float) -> Report:
+async def _report(
+    ground: Ground, crew: Crew, blown: Storm, kept: Kept, storm_seconds: float, calm_seconds: float
+) -> Report:
     evidence = await ground.evidence()
     traffic = await ground.traffic()
-    found = breaches(evidence)
+    found = [*breaches(evidence), *(Breach("no task record", turn) for turn in kept.missing)]
     return Report(
         kills=sum(blown.killed_at.values()),
         killed_at=blown.killed_at,
@@ -72,6 +90,10 @@ async def _report(ground: Ground, crew: Crew, blown: Storm, storm_seconds: float
         calm_seconds=calm_seconds,
         failures=_failures(evidence),
         histories=await _histories(ground, found),
+        kept=kept,
+        away=(ground.away[1] - ground.away[0]).total_seconds() if ground.away else 0.0,
+        decided=Counter(ground.decided.values()),
+        hidden=sum(comment.hidden for comment in evidence.on_site),
     )
 
 

@@ -20,8 +20,8 @@ SMALL = (
     Watching("monday", "101", BOT[0:2]),
     Watching("tuesday", "101", BOT[1:3]),
     Watching("wednesday", "101", BOT[3:5]),
-    Watching("thursday", "102", BOT[4:6]),
-    Watching("friday", "102", BOT[6:8]),
+    Watching("thursday", "102", BOT[4:6], asks=True),
+    Watching("friday", "102", BOT[6:8], hides=True),
 )
 ONE = (Watching("morning", "101", BOT[0:2], ("friendly",)),)
 
@@ -37,13 +37,17 @@ def _quiet() -> Iterator[None]:
 
 @pytest.mark.timeout(180)
 async def test_nothing_is_posted_twice_or_lost_when_workers_and_the_database_are_killed() -> None:
-    plan = Plan(kills=KILLS, restarts=("SIGKILL", "fast stop"), cuts=1, head_start=0.8, oldest=5, longest=75)
+    plan = Plan(kills=KILLS, restarts=("SIGKILL", "fast stop"), cuts=1, head_start=0.8, oldest=5, longest=75, outage=2)
     report = await storm(plan, SMALL, articles=2)
     said = "\n".join(report.lines())
     assert not report.breaches, said
     assert report.kills >= KILLS, said
     assert report.statuses["posted"] > 0, said
     assert report.takeovers, said
+    assert report.decided["approved"] > 0, said
+    assert report.hidden > 0, said
+    assert report.kept.ended_away > 0, said
+    assert not report.kept.dropped, said
 
 
 @pytest.mark.timeout(120)
@@ -60,6 +64,7 @@ async def test_posting_that_does_not_read_back_first_is_caught() -> None:
         backlog=0,
         longest=40,
         patience=30,
+        outage=0,
     )
     report = await storm(plan, ONE, articles=3, broken=worker.BLIND)
     assert report.kinds()[TWICE] > 0, "\n".join(report.lines())
@@ -102,11 +107,23 @@ def test_a_world_that_is_right_passes() -> None:
         (replace(ALL, records=(replace(RIGHT, held=True),)), "still held"),
         (replace(ALL, held=("posting with ki-bot",)), "still held"),
         (replace(ALL, counted=(Counted("morning", 1, 1, 1, 2, 0),)), "miscounted"),
+        (replace(ALL, hiding=frozenset({"morning"})), "not as visible as it should be"),
+        (replace(ALL, asking=frozenset({"morning"})), "posted without approval"),
+        (replace(ALL, records=(replace(RIGHT, approval="rejected"),)), "posted without approval"),
+        (replace(ALL, records=(replace(RIGHT, id="c1"),), decided={"c1": "approved"}), "a decision is lost"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 def test_each_wrong_is_named(wrong: Evidence, kind: str) -> None:
     assert kind in kinds(breaches(wrong))
+
+
+def test_what_a_person_rejected_is_over() -> None:
+    rejected = replace(RIGHT, status="generated", site_id=None, approval="rejected", id="c1")
+    world = replace(ALL, records=(rejected,), on_site=(), counted=(), decided={"c1": "rejected"})
+    assert breaches(world) == []
+    assert world.settled
+    assert kinds(breaches(replace(world, on_site=(THERE,)))) == {"on the site, not in the table"}
 
 
 def test_a_failure_that_says_nobody_knows_may_be_on_the_site() -> None:

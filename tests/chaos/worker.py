@@ -5,6 +5,7 @@ out, because a worker has to be there a few milliseconds after the one before it
 """
 
 import asyncio
+import itertools
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from lib import http
 from lib.monitoring import pages, posting, sites
 from lib.monitoring.items import CommentToPost, ProcessRef, TickReport
 from lib.monitoring.mymoment import MyMoment
+from lib.units import observed
 from tasks import discovery, generation, preparation, tick
 from tasks import posting as posting_tasks
 
@@ -38,6 +40,8 @@ BREAK = "CHAOS_BREAK"
 LOG_IN_LEASE = "CHAOS_LOG_IN_LEASE"
 BLIND = "blind"
 ERROR = "unexpected"
+ENDED = "ended"
+NUMBERS = itertools.count()
 
 
 def warm_up() -> None:
@@ -74,14 +78,19 @@ async def _work(process_ids: list[UUID]) -> None:
 
 
 async def _repeat(stage: Callable[[UUID | None], Awaitable[TickReport]], process_ids: list[UUID]) -> None:
-    """Tick after tick: of one process, as by hand, or of all, as on schedule."""
+    """Tick after tick: of one process, as by hand, or of all, as on schedule. Each is a unit, and in the log too."""
+
+    @observed()
+    async def turn(number: int) -> TickReport:  # noqa: ARG001 - is recorded
+        return await stage(random.choice([None, *process_ids]))
+
     while True:
-        chosen = random.choice([None, *process_ids])
-        done = 0
+        number, done = next(NUMBERS), 0
         try:
-            done = (await stage(chosen)).done
+            done = (await turn(number)).done
         except Exception as error:  # noqa: BLE001 - a failed tick is Prefect's to show; the next one comes all the same
             print(f"{ERROR} {stage.__name__} {type(error).__name__}: {str(error)[:300]!r}", flush=True)  # noqa: T201
+        print(ENDED, os.getpid(), number, flush=True)  # noqa: T201
         await asyncio.sleep(random.uniform(0.02, 0.1) if done else random.uniform(0.3, 0.8))
 
 
