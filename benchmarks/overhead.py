@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -218,3 +218,31 @@ async def _make_world(world: World, name: str, first_tab: int, logins: int) -> N
             await world.process(
                 f"{name} {number}", logins=[login], templates=[template], provider=provider, tab_filter=tab
             )
+
+
+CPU = ("flows", *COMPONENTS.values())
+
+
+def report(figures: Sequence[Figure]) -> str:
+    lines = [
+        f"## {ARTICLES} articles through four stages at once",
+        "",
+        f"Pages {PAGE_SECONDS * 1000:.0f} ms, model {LLM_SECONDS:g} s, {AT_ONCE} calls at once.",
+        "",
+        "| | seconds | ideal | × ideal | sessions | p50 ms | p99 ms | max ms | connections of a run |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        have = figure.sessions
+        sessions = (
+            f"{have.count} | {have.p50 * 1000:.1f} | {have.p99 * 1000:.1f} | {have.max * 1000:.0f} | "
+            f"{have.peak_connections}"
+            if have
+            else "| | | | "
+        )
+        lines.append(f"| {figure.name} | {figure.seconds:.1f} | {figure.ideal:.1f} | {figure.ratio:.2f} | {sessions} |")
+    lines += ["", "CPU an article, ms:", "", "| | " + " | ".join(CPU) + " |", "|---" * (len(CPU) + 1) + "|"]
+    for figure in figures:
+        if figure.cpu is not None:
+            lines.append(f"| {figure.name} | " + " | ".join(f"{figure.cpu.get(each, 0):.0f}" for each in CPU) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""How far it goes: ticks over many processes, claims in a large table, several workers, and a model from these."""

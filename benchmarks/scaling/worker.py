@@ -1,0 +1,48 @@
+"""A worker of a measurement: ticks all four stages from the word `go` on, until its input ends.
+
+Its last line says, as JSON, what it did of each stage and how many seconds of CPU that took.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+
+from benchmarks.scaling import events
+from benchmarks.scaling.ticks import Flow, flows
+from lib import llm
+from lib.garbage import spare_the_collector
+from lib.monitoring.items import TickReport
+from lib.monitoring.stages import Stage
+
+PAUSE = 1.0
+
+
+async def main() -> None:
+    llm.load()
+    for flow in flows().values():
+        await flow()  # nothing is there yet; it loads what it needs
+    spare_the_collector()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    began, done, ended = time.process_time(), Counter[Stage](), asyncio.Event()
+    async with asyncio.TaskGroup() as ticking:
+        for stage, flow in flows().items():
+            ticking.create_task(_again_and_again(stage, flow, done, ended))
+        await asyncio.to_thread(sys.stdin.read)
+        ended.set()
+    await asyncio.to_thread(events.send)
+    print(json.dumps({"cpu": time.process_time() - began, "done": done}), flush=True)
+
+
+async def _again_and_again(stage: Stage, flow: Flow, done: "Counter[Stage]", ended: asyncio.Event) -> None:
+    while not ended.is_set():
+        report = await flow()
+        assert isinstance(report, TickReport)
+        done[stage] += report.done
+        await asyncio.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,209 @@
+"""How fast: items a second and how long an article waits for its comment, every contender on the same loads.
+
+A run begins with everything up and idle; articles and running processes come at once, and the clock runs from the
+articles' appearance on the site to the comments' there.
+"""
+
+import asyncio
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from benchmarks import charts as draw
+from benchmarks.contenders import Contender, Load
+from benchmarks.goals import Goal
+from benchmarks.ground import EVERYBODY, outside
+from benchmarks.peers import CONTENDERS, WITH, WITHOUT
+from benchmarks.peers.celery_contender import CeleryDesign
+from benchmarks.peers.ideal import Ideal
+from benchmarks.peers.pressroom import BEAT_SECONDS
+from benchmarks.work import Job, make_world, share
+from lib.database import Database
+
+ROUNDS = 1
+# With a model of 5 s so much less work that a contender at the model's bound needs a minute.
+LOADS = (
+    Load(1, 100),
+    Load(10, 100),
+    Load(100, 10),
+    Load(1, 40, llm_seconds=5),
+    Load(10, 25, llm_seconds=5),
+    Load(100, 3, llm_seconds=5),
+)
+PATIENCE, GRACE = 20.0, 120.0  # a run may take so many times the ideal, and so many seconds
+STAGES = ("discovered", "prepared", "generated", "posted")
+# From issue 5; MANY articles a process are where the Celery design is compared
+OFF, ON, TIMES_CELERY, MANY = 0.9, 0.8, 5.0, 100
+SETTINGS = EVERYBODY | {"PRESSROOM_STAGE_INTERVAL": str(BEAT_SECONDS)}
+INTRODUCTION = f"""Everything is up and idle; then articles and running processes come at once. Times run from an
+article's appearance on the site to its comment there, by the site's clock. Pages take 50 ms; 20 model calls at once;
+one post at a time per login; no politeness. Median of {ROUNDS} round(s). Every contender looks for work every
+{BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s. The Celery design has pools of 10
+processes a stage and 20 for the model, where the document has 1; it reads nothing back after a post, which saves it one
+page of three. *Of paper*: of waiting alone. *Of bare*: of the loop that keeps nothing, on the same machine."""
+PACE = text(
+    "SELECT to_status, count(*), extract(epoch FROM max(at) - min(at)) FROM comment_events"
+    " WHERE to_status = ANY(:stages) AND from_status IS DISTINCT FROM to_status GROUP BY to_status"
+)
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """One run. Times in seconds, `stages` in items a second; NaN where there is nothing to tell."""
+
+    contender: str
+    load: Load
+    posted: int
+    seconds: float
+    p50: float
+    p95: float
+    stages: Mapping[str, float]
+
+    @property
+    def finished(self) -> bool:
+        return self.posted == self.load.total
+
+    @property
+    def rate(self) -> float:
+        return self.posted / self.seconds
+
+
+def run() -> list[RunFigure]:
+    """Every round of every contender on every load. Raise RuntimeError when one posts a comment twice."""
+    return [measured(contender, load) for load in LOADS for _ in range(ROUNDS) for contender in CONTENDERS]
+
+
+def measured(contender: Contender, load: Load) -> RunFigure:
+    limit = PATIENCE * load.ideal + GRACE
+    with outside(load.llm_seconds, load.page_seconds) as there, contender.running(there):
+        job = make_world(there, load)
+        asyncio.run(job.until_posted(load.total, limit))
+        figure = _figure(contender.name, load, job, asyncio.run(_pace(there.database_url)))
+        print(
+            f"{figure.contender}, {named(load)}: {figure.posted} of {load.total} in {figure.seconds:.1f} s", flush=True
+        )
+        return figure
+
+
+def _figure(name: str, load: Load, job: Job, stages: Mapping[str, float]) -> RunFigure:
+    if twice := job.duplicates():
+        raise RuntimeError(f"{name} posted {twice} comments twice, and nothing disturbed it")
+    times = job.posted_times()
+    if not times:
+        return RunFigure(name, load, 0, float("nan"), float("nan"), float("nan"), {})
+    return RunFigure(name, load, len(times), job.seconds(), share(times, 0.5), share(times, 0.95), stages)
+
+
+async def _pace(database_url: str) -> dict[str, float]:
+    """Of each stage while it was at it, by the database's clock; nothing from who keeps nothing."""
+    async with Database(database_url, pool_size=1) as database, database.session() as session:
+        rows = await session.execute(PACE, {"stages": list(STAGES)})
+        return {status: (number - 1) / float(seconds) for status, number, seconds in rows if number > 1 and seconds}
+
+
+def report(figures: Sequence[RunFigure]) -> str:
+    lines = ["## Throughput and latency", "", INTRODUCTION, ""]
+    for load in dict.fromkeys(figure.load for figure in figures):
+        lines += _table(load, [figure for figure in figures if figure.load == load])
+    lines += ["Versions:", ""]
+    for each in CONTENDERS:
+        versions = ", ".join(f"{what} {which}" for what, which in each.versions().items())
+        lines.append(f"- {each.name}: {versions}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(load: Load, figures: Sequence[RunFigure]) -> list[str]:
+    bare = _seconds(figures, Ideal.name)
+    lines = [
+        f"### {named(load)}",
+        "",
+        f"On paper {load.ideal:.0f} s.",
+        "",
+        "| | items/s | of paper | of bare | wait p50 s | wait p95 s | all s | prepared/s | generated/s | posted/s |",
+        "|---" * 10 + "|",
+    ]
+    by_name = {name: [each for each in figures if each.contender == name] for name in _names(figures)}
+    return [*lines, *(_row(name, load, bare, rounds) for name, rounds in by_name.items()), ""]
+
+
+def _row(name: str, load: Load, bare: float, rounds: Sequence[RunFigure]) -> str:
+    least = min(each.posted for each in rounds)
+    if least < load.total:
+        return f"| {name} | not finished: {least} of {load.total} |" + " |" * 8
+    seconds = _seconds(rounds, name)
+    cells = [
+        _shown([each.rate for each in rounds]),
+        f"{load.ideal / seconds:.2f}",
+        _shown([bare / seconds], 2),
+        _shown([each.p50 for each in rounds]),
+        _shown([each.p95 for each in rounds]),
+        f"{seconds:.1f}",
+        *(_shown([each.stages[stage] for each in rounds if stage in each.stages]) for stage in STAGES[1:]),
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def goals(figures: Sequence[RunFigure]) -> list[Goal]:
+    """The load at which each fares worst decides."""
+    full = [each for each in figures if each.load.articles == MANY]
+    return [
+        *_goal(figures, WITH.name, Ideal.name, "of the bare loop's throughput, item runs on, at its worst", ON),
+        *_goal(figures, WITHOUT.name, Ideal.name, "of the bare loop's throughput, item runs off, at its worst", OFF),
+        *_goal(full, WITH.name, CeleryDesign.name, f"of the Celery design's, {MANY} articles a process", TIMES_CELERY),
+    ]
+
+
+def _goal(figures: Sequence[RunFigure], name: str, other: str, what: str, least: float) -> list[Goal]:
+    """Nothing where one of the two was not measured."""
+    found = []
+    for load in dict.fromkeys(each.load for each in figures):
+        here = [each for each in figures if each.load == load]
+        ratio = _seconds(here, other) / _seconds(here, name)
+        if not math.isnan(ratio):
+            found.append((ratio, named(load)))
+    if not found:
+        return []
+    ratio, at = min(found)
+    return [Goal(what, f"≥ {least:g}", f"{ratio:.2f} ({at})", ratio >= least)]
+
+
+def charts(figures: Sequence[RunFigure]) -> dict[str, str]:
+    loads = list(dict.fromkeys(each.load for each in figures))
+    rates: dict[str, list[float | None]] = {
+        name: [_rate([each for each in figures if each.contender == name and each.load == load]) for load in loads]
+        for name in _names(figures)
+    }
+    about = "Comments posted a second by each contender, at each load"
+    return {"rate": draw.bars("Comments posted a second", about, rates, [named(load) for load in loads])}
+
+
+def named(load: Load) -> str:
+    plural = "es" * (load.processes > 1)
+    return f"{load.processes} process{plural} × {load.articles} articles, model {load.llm_seconds:g} s"
+
+
+def _names(figures: Sequence[RunFigure]) -> list[str]:
+    return list(dict.fromkeys(each.contender for each in figures))
+
+
+def _seconds(figures: Sequence[RunFigure], name: str) -> float:
+    """Of the median round; NaN where there is none that was finished."""
+    values = [each.seconds for each in figures if each.contender == name and each.finished]
+    return statistics.median(values) if values else math.nan
+
+
+def _rate(rounds: Sequence[RunFigure]) -> float | None:
+    return statistics.median(each.rate for each in rounds) if rounds else None
+
+
+def _shown(values: Sequence[float], digits: int = 1) -> str:
+    """The median, or a dash."""
+    middle = statistics.median(values) if values else math.nan
+    return "–" if math.isnan(middle) else f"{middle:.{digits}f}"
+
+
+if __name__ == "__main__":
+    print(report(run()))
