@@ -1,4 +1,4 @@
-"""What a worker puts right before it begins: runs of a worker that died, and runs that nobody was there for."""
+"""What a worker puts right before it begins: what a worker that died left, and runs that nobody was there for."""
 
 import asyncio
 from collections import defaultdict
@@ -20,6 +20,10 @@ from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStat
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Crashed
 
+from lib.database import Database, will_pass
+from lib.monitoring.store import stages
+from lib.settings import Settings
+
 LABEL = "prefect.worker.name"
 # A run between being taken and being labelled is nobody's for a moment.
 UNLABELLED_FOR = timedelta(seconds=60)
@@ -28,20 +32,20 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 _PAGE = 200
 
 
-async def end_orphans(client: PrefectClient, pool: str, me: str) -> int:
-    """Mark what a dead worker of this pool left running as crashed; return how many.
+async def end_orphans(client: PrefectClient, pool: str, me: str) -> list[FlowRun]:
+    """Mark what a dead worker of this pool left running as crashed, and return it.
 
     A run of this worker's own name is one of its predecessor's.
     """
     under_way = await _runs(client, pool, [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     if not under_way:
-        return 0
+        return []
     workers = await client.read_workers_for_work_pool(pool)
     alive = {worker.name for worker in workers if worker.status == WorkerStatus.ONLINE} - {me}
     orphans = [run for run in under_way if is_orphan(run, alive, datetime.now(UTC))]
     state: State[Any] = Crashed(message="The worker that ran it is gone.")
     await _each(client.set_flow_run_state(run.id, state, force=True) for run in orphans)
-    return len(orphans)
+    return orphans
 
 
 def is_orphan(run: FlowRun, alive: set[str], now: datetime) -> bool:
@@ -51,6 +55,23 @@ def is_orphan(run: FlowRun, alive: set[str], now: datetime) -> bool:
         return owner not in alive
     since = run.state.timestamp if run.state is not None else now
     return not alive or now - since > UNLABELLED_FOR
+
+
+async def let_go(settings: Settings, orphans: Sequence[FlowRun], me: str) -> int:
+    """Let others have at once what a predecessor of this name held; return how many stages that was.
+
+    Without a database nothing happens: the leases end by themselves.
+    """
+    mine = [str(run.id) for run in orphans if run.labels.get(LABEL) == me]
+    if not mine or settings.database_url is None:
+        return 0
+    try:
+        async with Database(settings.database_url, pool_size=1) as database, database.session() as session:
+            return await stages.let_go(session, mine)
+    except Exception as error:
+        if not will_pass(error):
+            raise
+        return 0
 
 
 async def skip_late(client: PrefectClient, pool: str) -> int:

@@ -52,7 +52,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
         waiting = asyncio.create_task(pool_is_there(client, settings.work_pool))
         if not await _unless(stop, waiting):
             return
-        await _tidy_up(client, settings.work_pool, worker.name)
+        await _tidy_up(client, settings, worker.name)
     working = asyncio.create_task(worker.start(printer=_say))
     _tell(ready_file)
     try:
@@ -67,10 +67,14 @@ def _tell(ready_file: Path | None) -> None:
         ready_file.touch()
 
 
-async def _tidy_up(client: PrefectClient, pool: str, name: str) -> None:
-    orphans = await tidying.end_orphans(client, pool, name)
-    skipped = await tidying.skip_late(client, pool)
-    _say(f"{orphans} runs of a worker that is gone marked as crashed, {skipped} late runs skipped")
+async def _tidy_up(client: PrefectClient, settings: Settings, name: str) -> None:
+    orphans = await tidying.end_orphans(client, settings.work_pool, name)
+    let_go = await tidying.let_go(settings, orphans, name)
+    skipped = await tidying.skip_late(client, settings.work_pool)
+    _say(
+        f"{len(orphans)} runs of a worker that is gone marked as crashed, {let_go} stages of theirs let go, "
+        f"{skipped} late runs skipped"
+    )
 
 
 async def _unless(stop: asyncio.Event, work: asyncio.Task[None]) -> bool:

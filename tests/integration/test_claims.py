@@ -20,6 +20,7 @@ from lib.database import Database
 from lib.errors import Permanent, Transient
 from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, Wait
 from lib.monitoring.models import AIComment, ProcessStage
+from lib.monitoring.stages import Stage
 from lib.monitoring.store import claims, comments, stages
 from lib.settings import Settings
 from lib.work import LeaseKeeper, Policy
@@ -252,6 +253,37 @@ async def test_a_stage_that_runs_is_skipped_and_a_dead_one_is_taken_over(world: 
         row = await session.get(ProcessStage, (process_id, "discovery"))
         assert row is not None
         assert row.last_started_at is not None
+
+
+async def test_what_a_dead_run_held_is_free_at_once_but_for_a_post(world: World) -> None:
+    login = await world.login()
+    process_id = await world.process(logins=[login])
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+    first, _ = await world.comments(process_id, 2, status="prepared")
+    async with world.database.session() as session:
+        written = "UPDATE ai_comments SET status = 'generated', comment_content = 'text' WHERE id = :id"
+        await session.execute(text(written), {"id": first})
+
+    async def holds(stage: Stage, flow_run_id: str) -> bool:
+        async with world.database.session() as session:
+            found = await stages.claim_stages(session, stage, None, work.new_id(), LEASE, flow_run_id)
+        return [process.skipped for process in found] == [None]
+
+    assert await holds("generation", "dead")
+    assert await holds("posting", "dead")
+    assert await holds("discovery", "alive")
+    assert await claim_one(world.database, process_id, provider_id) is not None
+    assert isinstance(await claim_post(world, process_id, login), CommentToPost)
+    assert await claim_one(world.database, process_id, provider_id) is None
+    async with world.database.session() as session:
+        assert await stages.let_go(session, ["dead"]) == 2
+    async with world.database.session() as session:
+        assert await stages.abandoned_stages(session) == ["generation", "posting"]
+    assert await holds("generation", "new")
+    assert not await holds("discovery", "new")
+    assert await claim_one(world.database, process_id, provider_id) is not None
+    assert isinstance(await claim_post(world, process_id, login), Wait | None)
 
 
 @dataclass

@@ -23,9 +23,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.states import Cancelling, Running, Scheduled
+from sqlalchemy import text
 
-from deployments import apply, automations, definitions, instance, limits
+from deployments import apply, automations, definitions, instance, limits, tidying
 from deployments.in_process import InProcessWorker
+from deployments.worker import worker_name
+from lib.database import Database
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 from tests.up import PATIENCE, Up, running_up, until
@@ -360,13 +363,25 @@ async def test_everything_works_again_after_postgres_was_killed(up: Up, prefect:
             await asyncio.sleep(0.5)
 
 
-async def test_a_worker_that_was_killed_comes_back_and_clears_up(up: Up, prefect: PrefectClient) -> None:
+async def test_a_worker_that_was_killed_comes_back_and_clears_up(
+    up: Up, prefect: PrefectClient, product: Settings
+) -> None:
     deployment = await prefect.read_deployment_by_name("check_health/check_health")
     lost = await prefect.create_flow_run_from_deployment(deployment.id, state=Scheduled())
+    await prefect.update_flow_run_labels(lost.id, {tidying.LABEL: worker_name(product)})
     up.child("worker").kill()
     await prefect.set_flow_run_state(lost.id, Running(), force=True)
+    hold = (
+        "UPDATE monitoring_process_stages SET claim_token = gen_random_uuid(), flow_run_id = :run,"
+        " lease_expires_at = now() + interval '1 hour' WHERE stage = 'discovery'"
+    )
+    async with Database(product.database_url or "") as database, database.session() as session:
+        await session.execute(text(hold), {"run": str(lost.id)})
     assert await asyncio.to_thread(until, lambda: "worker       runs again" in up.said), up.said
     assert (await finished(prefect, lost.id)).state_type == StateType.CRASHED
+    held = "SELECT count(*) FROM monitoring_process_stages WHERE lease_expires_at > now() + interval '30 min'"
+    async with Database(product.database_url or "") as database, database.session() as session:
+        assert await session.scalar(text(held)) == 0
 
 
 def test_sigterm_stops_everything_within_ten_seconds(up: Up) -> None:

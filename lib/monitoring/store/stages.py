@@ -79,6 +79,23 @@ async def claim_stages(
     return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id) for row in found]
 
 
+async def let_go(session: AsyncSession, flow_run_ids: Sequence[str]) -> int:
+    """End the leases of flow runs whose worker is dead for certain; return how many stages they held.
+
+    With a stage go the items that it had taken, but for posts: what is on its way to the site needs its time to arrive.
+    """
+    over = {"lease_expires_at": work.in_seconds(-1)}
+    dead = and_(ProcessStage.flow_run_id.in_(flow_run_ids), work.held(ProcessStage))
+    ended = update(ProcessStage).where(dead).values(over).execution_options(synchronize_session=False)
+    held = (await session.execute(ended.returning(ProcessStage.monitoring_process_id, ProcessStage.stage))).all()
+    items = [(process_id, TAKES[stage]) for process_id, stage in held if stage in TAKES and stage != "posting"]
+    theirs = tuple_(AIComment.monitoring_process_id, AIComment.status).in_(items)
+    await session.execute(
+        update(AIComment).where(theirs, work.held(AIComment)).values(over).execution_options(synchronize_session=False)
+    )
+    return len(held)
+
+
 async def abandoned_stages(session: AsyncSession) -> list[Stage]:
     """The stages with work whose holder died: a lease of the stage, or of one of its comments, has ended."""
     return [stage for stage in STAGES if (await session.execute(_abandoned(stage))).first() is not None]
