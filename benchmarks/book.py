@@ -74,7 +74,7 @@ def _rows(goals: Sequence[Goal]) -> str:
 def conditions(settings: Mapping[str, str]) -> str:
     """When, on what, with which versions and settings."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    machine = f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GB, Linux {platform.release()}"
+    machine = f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GB, {platform.system()}"
     versions = f"Python {platform.python_version()}, PostgreSQL {postgres_version()}, Prefect {version('prefect')}"
     shown = [f"`{name}={value}`" for name, value in sorted(settings.items()) if not NOT_SHOWN.search(name)]
     said = f"\nSettings: {', '.join(shown)}." if shown else ""
