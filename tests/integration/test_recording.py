@@ -202,7 +202,6 @@ async def arithmetic() -> tuple[int, int, str]:
     return await seen(3), await stumble_once([]), await state.aresult()
 
 
-@pytest.mark.usefixtures("prefect_server", "recording")
 async def known(client: PrefectClient, task_run_id: UUID) -> TaskRun:
     """Prefect hears of a task run some time after it."""
     async with asyncio.timeout(30):
@@ -213,6 +212,7 @@ async def known(client: PrefectClient, task_run_id: UUID) -> TaskRun:
                 await asyncio.sleep(0.2)
 
 
+@pytest.mark.usefixtures("prefect_server", "recording")
 async def test_names_results_states_and_retries_are_prefects(database: Database) -> None:
     assert await arithmetic() == (9, 2, 16)
     found = await records(database)
