@@ -159,9 +159,9 @@ class Look:
 
         A lateral join takes them one by one, in this order, and stops where there is enough.
         """
-        since, span = max(_EARLIEST, min(self.end or LATEST, datetime.now(UTC))), timedelta(hours=1)
+        since, span = max(_EARLIEST, min(self.end or LATEST, datetime.now(UTC))), timedelta(minutes=15)
         ends = ["infinity"]
-        for _ in range(4):
+        for _ in range(5):
             since -= span
             ends.append(since.isoformat())
             span *= 4
