@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from benchmarks import pgbound
 from benchmarks.contenders import Contender, Load, Polling, Polls, Running
+from benchmarks.cpu import own
 from benchmarks.goals import Goal
 from benchmarks.ground import EVERYBODY, Outside, outside
 from benchmarks.peers import CONTENDERS, WITHOUT
@@ -127,10 +128,10 @@ async def _counted(there: Outside, began: str) -> tuple[float, float, float, flo
 
 def _cpu(there: Outside, running: Running) -> dict[str, float]:
     """Seconds so far by component. A process's ended children count as its own."""
-    found = {what: sum(map(_seconds, _processes(ids))) for what, ids in running.components().items()}
-    found["PostgreSQL"] = sum(map(_seconds, family_of(there.cluster.process.pid)))
+    found = {what: sum(map(own, _processes(ids))) for what, ids in running.components().items()}
+    found["PostgreSQL"] = sum(map(own, family_of(there.cluster.process.pid)))
     site = [each for each in psutil.Process().children() if "playground" in " ".join(each.cmdline())]
-    return found | {SITE_AND_MODEL: sum(map(_seconds, site))}
+    return found | {SITE_AND_MODEL: sum(map(own, site))}
 
 
 def _processes(ids: Iterable[int]) -> list[psutil.Process]:
@@ -139,13 +140,6 @@ def _processes(ids: Iterable[int]) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             found.append(psutil.Process(id_))
     return found
-
-
-def _seconds(process: psutil.Process) -> float:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system + times.children_user + times.children_system)
-    return 0.0
 
 
 def report(figures: tuple[Sequence[CostFigure], Sequence[Bound]]) -> str:

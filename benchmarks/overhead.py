@@ -6,7 +6,6 @@ The peers are bare loops that make the same calls on the same model, and on the 
 """
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ import httpx
 import psutil
 from sqlalchemy import ScalarSelect, func, select
 
+from benchmarks.cpu import MARKS, by_component, own
 from benchmarks.ground import ground
 from lib import llm, vault
 from lib.database import Database, SessionFigures, together
@@ -154,25 +154,9 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
     return Figure(name, seconds, ideal(logins), together([each.measures for each in opened]), cpu)
 
 
-COMPONENTS = {"postgres": "PostgreSQL", "playground": "site and model", "prefect": "Prefect server"}
-
-
 def _cpu() -> dict[str, float]:
     """Seconds of CPU so far by component; the flows are this process."""
-    me = psutil.Process()
-    found = {"flows": _seconds(me)}
-    for child in me.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            command = " ".join(child.cmdline())
-            what = next((name for mark, name in COMPONENTS.items() if mark in command), None)
-            if what is not None:
-                found[what] = found.get(what, 0) + _seconds(child)
-    return found
-
-
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    return {"flows": own(psutil.Process()), **by_component()}
 
 
 async def _tick_again_and_again(flow: Callable[[], Awaitable[object]]) -> None:
@@ -220,7 +204,7 @@ async def _make_world(world: World, name: str, first_tab: int, logins: int) -> N
             )
 
 
-CPU = ("flows", *COMPONENTS.values())
+CPU = ("flows", *MARKS.values())
 
 
 def report(figures: Sequence[Figure]) -> str:

@@ -53,11 +53,7 @@ class CeleryDesign:
         programs = environments.programs_of(PEER)
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(redis(outside.place))
-            environment = environments.search_path() | {
-                "PEER_REDIS_URL": server.url,
-                "PEER_BEAT_SECONDS": str(BEAT_SECONDS),
-                "PRESSROOM_DATABASE_URL": outside.database_url,
-            }
+            environment = environments.settings_of(server.url, outside.database_url, BEAT_SECONDS)
             celery = [str(programs / "celery"), "-A", "celery_design.app"]
             started = []
             for queue, pool in POOLS.items():

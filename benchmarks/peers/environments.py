@@ -26,9 +26,14 @@ def programs_of(peer: str) -> Path:
     return place / "bin"
 
 
-def search_path() -> dict[str, str]:
-    """Where a peer finds the product's `lib`, and its own package."""
-    return {"PYTHONPATH": os.pathsep.join((str(ROOT), str(PEERS)))}
+def settings_of(redis_url: str, database_url: str, beat: float) -> dict[str, str]:
+    """What a peer's programs need: where the product's `lib` and its own package are, its servers, and its beat."""
+    return {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(PEERS))),
+        "PEER_REDIS_URL": redis_url,
+        "PEER_BEAT_SECONDS": str(beat),
+        "PRESSROOM_DATABASE_URL": database_url,
+    }
 
 
 def versions_of(peer: str, *packages: str) -> Mapping[str, str]:

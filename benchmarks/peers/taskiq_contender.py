@@ -47,11 +47,7 @@ class TaskiqJobs:
         taskiq = str(environments.programs_of(PEER) / "taskiq")
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(redis(outside.place))
-            environment = environments.search_path() | {
-                "PEER_REDIS_URL": server.url,
-                "PEER_BEAT_SECONDS": str(BEAT_SECONDS),
-                "PRESSROOM_DATABASE_URL": outside.database_url,
-            }
+            environment = environments.settings_of(server.url, outside.database_url, BEAT_SECONDS)
             started = []
             for stage, at_once in AT_ONCE.items():
                 command = [taskiq, "worker", f"taskiq_jobs.brokers:{stage}", "taskiq_jobs.jobs", "--workers", "1"]

@@ -21,8 +21,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from benchmarks.cpu import seconds_of
 from benchmarks.scaling import rows
-from benchmarks.scaling.cpu import seconds_of
 from lib import migrate, postgres, vault
 from lib.database import Database
 from lib.llm import Completion

@@ -11,8 +11,8 @@ from typing import Self
 import psutil
 from sqlalchemy import text
 
+from benchmarks.cpu import by_component
 from benchmarks.scaling import rows
-from benchmarks.scaling.cpu import by_component
 from lib import llm
 from lib.database import Database
 from lib.garbage import spare_the_collector

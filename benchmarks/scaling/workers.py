@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
-from benchmarks.scaling.cpu import by_component
+from benchmarks.cpu import by_component
 from lib.database import Database
 from lib.settings import settings as read_settings
 from playground.accounts import BOTS

@@ -12,7 +12,7 @@ MARKS = {"postgres": "PostgreSQL", "playground": "site and model", "prefect serv
 def seconds_of(pid: int) -> float:
     """User and system seconds of the process and all below it, so far."""
     process = psutil.Process(pid)
-    return _own(process) + sum(_own(child) for child in process.children(recursive=True))
+    return own(process) + sum(own(child) for child in process.children(recursive=True))
 
 
 def by_component() -> Mapping[str, float]:
@@ -23,11 +23,11 @@ def by_component() -> Mapping[str, float]:
             command = " ".join(child.cmdline())
             what = next((name for mark, name in MARKS.items() if mark in command), None)
             if what is not None:
-                found[what] += _own(child)
+                found[what] += own(child)
     return found
 
 
-def _own(process: psutil.Process) -> float:
+def own(process: psutil.Process) -> float:
     """Its own, and that of its children that have ended: a backend's is not lost with its connection."""
     with contextlib.suppress(psutil.NoSuchProcess):
         times = process.cpu_times()
