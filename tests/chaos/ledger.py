@@ -1,6 +1,7 @@
 """Whether a worker's records are all there: the log says which of its turns ended, the table which it has."""
 
 import asyncio
+import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -37,10 +38,9 @@ async def kept(ground: Ground, pids: Collection[int]) -> Kept:
 
 
 def _said(ground: Ground) -> list[tuple[int, int]]:
-    """Process and number of each turn that ended."""
-    lines = ground.log.read_text(errors="replace").splitlines()
-    ended = [line.split() for line in lines if line.startswith(worker.ENDED)]
-    return [(int(pid), int(number)) for _, pid, number in ended]
+    """Process and number of each turn that ended. One that is killed may leave half a line."""
+    ended = re.findall(rf"^{worker.ENDED} (\d+) (\d+)$", ground.log.read_text(errors="replace"), re.MULTILINE)
+    return [(int(pid), int(number)) for pid, number in ended]
 
 
 async def _recorded(ground: Ground, pids: Collection[int]) -> tuple[dict[tuple[int, int], bool], int]:
