@@ -160,17 +160,17 @@ async def _write(item: CommentToGenerate, call: Call) -> Outcome:
     assert answer is not None  # noqa: S101 - narrows the type only
     assert verdict is not None  # noqa: S101 - narrows the type only
     run = runtime()
+    works_again = call.provider.availability.worked()
 
     async def keep() -> None:
         async with run.database.alone() as connection:
             await _keep(connection, item, call)
+            if works_again:
+                await store.note_works(connection, call.provider.id)
 
     # What was used is used, whatever becomes of the comment.
     await persistently(keep)
     free_slot()
-    if call.provider.availability.worked():
-        async with run.database.alone() as connection:
-            await store.note_works(connection, call.provider.id)
     return await settle_done(
         "generation",
         [item.claim],

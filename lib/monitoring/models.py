@@ -259,6 +259,15 @@ class AIComment(Identified, Claimable, Base):
         ),
         CheckConstraint("status <> 'failed' OR error_message IS NOT NULL", name="failed_has_reason"),
         Index("comments_in_work", "monitoring_process_id", "status", "id"),
+        # What the stages look for; it is small, however many are posted.
+        Index(
+            "comments_waiting",
+            "status",
+            "monitoring_process_id",
+            "mymoment_login_id",
+            "id",
+            postgresql_where=text("status IN ('discovered', 'prepared', 'generated')"),
+        ),
         Index("comments_of_article", "mymoment_login_id", "mymoment_article_id"),
         # What the console reads; the partial ones hold only what their pages show.
         Index(

@@ -240,7 +240,7 @@ def _known_ids() -> ColumnElement[Any]:
 def _take_to_post() -> Select[Any]:
     """One row: the comment, or without one how long the login is to wait and whether there is more to post.
 
-    Locks are taken in the order process, login, comment: each has what was locked before it in its FROM.
+    Locks are taken in the order process, login, comment: each is looked for when those before it are had.
     """
     mine, with_login = work.id_parameter("the_process"), work.id_parameter("the_login")
     of_both = and_(AIComment.monitoring_process_id == mine, AIComment.mymoment_login_id == with_login)
@@ -250,8 +250,7 @@ def _take_to_post() -> Select[Any]:
     first = (
         select(AIComment.id, process.hide_comments, _known_ids().label("known_ids"))
         .join(process, process.id == AIComment.monitoring_process_id)
-        .join(login, login.c.id == AIComment.mymoment_login_id)
-        .where(of_both, waiting("posting", process))
+        .where(of_both, waiting("posting", process), exists(select(login.c.id)))
         .order_by(AIComment.id)
         .limit(1)
         .with_for_update(of=AIComment, skip_locked=True)

@@ -12,12 +12,14 @@ from sqlalchemy import (
     Integer,
     Interval,
     Select,
+    String,
     Update,
     Uuid,
     and_,
     bindparam,
     case,
     func,
+    literal_column,
     not_,
     or_,
     select,
@@ -81,10 +83,15 @@ def approved_after_end(process: Process = MonitoringProcess) -> ColumnElement[bo
     )
 
 
+def taken_by(stage: Stage) -> ColumnElement[str]:
+    """The status of what the stage takes; in the statement's text, for PostgreSQL to see which partial index fits."""
+    return literal_column(f"'{TAKES[stage]}'", String())
+
+
 def waiting(stage: Stage, process: Process = MonitoringProcess) -> ColumnElement[bool]:
     """Comments that the stage could take now, given a join to their process."""
     allowed = may_post(process) if stage == "posting" else is_running(process)
-    return and_(AIComment.status == TAKES[stage], work.due(AIComment), allowed)
+    return and_(AIComment.status == taken_by(stage), work.due(AIComment), allowed)
 
 
 async def insert_discovered(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[UUID]:
