@@ -11,6 +11,7 @@ from typing import Self, TypeVar, cast
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -39,7 +40,7 @@ _PASSING = ("08", "40", "53", "57")
 
 
 def will_pass(error: BaseException) -> bool:
-    """Whether the database was away, restarts, or undid the transaction: nothing was written, or the answer was lost.
+    """Whether the database was away, busy, restarts, or undid the transaction: nothing was written, or no answer came.
 
     asyncpg's errors are no OperationalError: they come as a plain DBAPIError that only its SQLSTATE explains, and while
     a connection is made, as they are.
@@ -48,19 +49,24 @@ def will_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError | OperationalError | InterfaceError | InternalError | asyncpg.InterfaceError):
         return True
+    if isinstance(error, NoConnectionFree):
+        return True
     cause = error.orig if isinstance(error, DBAPIError) else error
     return str(getattr(cause, "sqlstate", None) or "").startswith(_PASSING)
 
 
-async def persistently(write: Callable[[], Awaitable[T]], seconds: float = 30) -> T:
-    """Repeat a write while the database restarts. For writes that a second time would find done, such as a settle."""
+async def persistently(what: Callable[[], Awaitable[T]], seconds: float = 30) -> T:
+    """Repeat a read or write while the database restarts. A write is one that a second time would find done: a settle.
+
+    Or a claim: what was claimed when its answer was lost is free again when its lease has ended.
+    """
     retrying = AsyncRetrying(
         retry=retry_if_exception(will_pass),
         stop=stop_after_delay(seconds),
         wait=wait_random_exponential(multiplier=0.2, max=3),
         reraise=True,
     )
-    return await retrying(write)
+    return await retrying(what)
 
 
 @dataclass(frozen=True)

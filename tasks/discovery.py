@@ -6,6 +6,7 @@ from uuid import UUID
 
 from prefect.cache_policies import NO_CACHE
 
+from lib.database import persistently
 from lib.monitoring import discovery
 from lib.monitoring.discovery import Look
 from lib.monitoring.items import ProcessRef, StageReport, Watch
@@ -20,8 +21,12 @@ async def read_watches(processes: Sequence[ProcessRef], *, due: bool) -> Mapping
     run = runtime()
     if not processes:
         return {}
-    async with run.database.session() as session:
-        found = await stages.watches(session, [process.id for process in processes], due=due)
+
+    async def read() -> list[Watch]:
+        async with run.database.session() as session:
+            return await stages.watches(session, [process.id for process in processes], due=due)
+
+    found = await persistently(read)
     return {process.id: tuple(w for w in found if w.process_id == process.id) for process in processes}
 
 

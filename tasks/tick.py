@@ -77,10 +77,14 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
     """Open the runtime, claim, and in the end note the tick; raise the first unexpected error then."""
     async with opened() as run:
         token = work.new_id()
-        async with run.database.session() as session:
-            found = await stages.claim_stages(
-                session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id()
-            )
+
+        async def claim() -> list[ProcessRef]:
+            async with run.database.session() as session:
+                return await stages.claim_stages(
+                    session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id()
+                )
+
+        found = await persistently(claim)
         mine = tuple(process for process in found if process.skipped is None)
         this = Tick(stage, run, token, mine, tuple(process for process in found if process.skipped))
         with run.keeper.keeping(ProcessStage, token, run.settings.stage_lease):
@@ -92,8 +96,12 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
 
 async def _note(this: Tick) -> None:
     error = str(this.unexpected[0]) if this.unexpected else None
-    async with this.run.database.session() as session:
-        await stages.note_tick(session, this.stage, error)
+
+    async def write() -> None:
+        async with this.run.database.session() as session:
+            await stages.note_tick(session, this.stage, error)
+
+    await persistently(write)
     if this.reports or this.skipped:
         await acreate_table_artifact(
             key=f"{this.stage}-report", table=_rows(this), description=f"What one tick of {this.stage} did."

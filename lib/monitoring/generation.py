@@ -46,8 +46,12 @@ class Providing:
 async def providing(process_id: UUID) -> Providing:
     """Raise Refused when the process has no provider that can be used."""
     run = runtime()
-    async with run.database.alone() as connection:
-        who = await store.who_writes(connection, process_id)
+
+    async def read() -> store.WhoWrites:
+        async with run.database.alone() as connection:
+            return await store.who_writes(connection, process_id)
+
+    who = await persistently(read)
     usable: list[Provider] = []
     refusals: list[str] = []
     for provider_id in dict.fromkeys(id_ for id_ in (who.first, who.fallback) if id_ is not None):

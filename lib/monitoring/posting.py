@@ -19,8 +19,12 @@ from lib.units import observed
 
 async def logins_of(process_id: UUID) -> list[UUID]:
     run = runtime()
-    async with run.database.session() as session:
-        return await stages.posting_logins(session, process_id)
+
+    async def read() -> list[UUID]:
+        async with run.database.session() as session:
+            return await stages.posting_logins(session, process_id)
+
+    return await persistently(read)
 
 
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:
@@ -113,9 +117,12 @@ async def _read_back(
 async def _note_intent(item: CommentToPost) -> None:
     """From here on only the site knows. The lease is renewed so that it outlasts the request."""
     run = runtime()
-    async with run.database.alone() as connection:
-        ours = await comments.confirm_post(connection, item.claim, run.settings.item_lease)
-    if not ours:
+
+    async def write() -> bool:
+        async with run.database.alone() as connection:
+            return await comments.confirm_post(connection, item.claim, run.settings.item_lease)
+
+    if not await persistently(write):
         raise Transient("Another worker has taken this comment over")
 
 

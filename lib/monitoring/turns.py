@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lib.database import persistently
+from lib.database import persistently, will_pass
 from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
 from lib.monitoring.models import AIComment
@@ -45,7 +45,8 @@ class Outcome:
 async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Run `do` while the claims' lease is renewed; settle an expected failure, which is a value from here on.
 
-    An unexpected exception counts as a failed attempt too, so that it cannot repeat for ever, and goes on upwards.
+    An unexpected exception counts as a failed attempt too, so that it cannot repeat for ever. It goes on upwards, but
+    for that of a database that was away.
     """
     run = runtime()
     first = claims[0]
@@ -66,7 +67,9 @@ async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awai
         except Exception as error:
             # A post may have gone out before it: then it needs its time to arrive.
             again = OutcomeUnknown if stage == "posting" else Transient
-            await settle_failure(stage, claims, again(f"Unexpected {type(error).__name__}: {error}"))
+            outcome = await settle_failure(stage, claims, again(f"Unexpected {type(error).__name__}: {error}"))
+            if will_pass(error):
+                return outcome
             raise
 
 
@@ -170,8 +173,12 @@ class Turns(Generic[Item]):
     async def _tell_how_many(self) -> None:
         if progress.get() is NO_PROGRESS:
             return
-        async with runtime().database.session() as session:
-            progress.get().more(await stages.waiting_count(session, self._stage, [self._process.id]))
+
+        async def count() -> int:
+            async with runtime().database.session() as session:
+                return await stages.waiting_count(session, self._stage, [self._process.id])
+
+        progress.get().more(await persistently(count))
 
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
@@ -179,7 +186,7 @@ class Turns(Generic[Item]):
         item: Item | Wait | None = None
         try:
             if not self._stopped:
-                item = await self._take()
+                item = await persistently(self._take)
         finally:
             if item is None or isinstance(item, Wait):
                 self._slots.release()
@@ -236,9 +243,7 @@ class Turns(Generic[Item]):
 
     async def _more_to_come(self) -> bool:
         """Whether to look again: while our own items may come back, or an earlier stage still runs."""
-        async with runtime().database.alone() as connection:
-            more = await stages.upstream_runs(connection, self._stage, self._process.id)
-        if more:
+        if await persistently(self._upstream_runs):
             await self._finish(asyncio.FIRST_COMPLETED, POLL)
             return True
         if self._at_work:
@@ -247,8 +252,12 @@ class Turns(Generic[Item]):
         # The earlier stage may have ended with a last item between our look and that answer.
         return await self._last_look()
 
+    async def _upstream_runs(self) -> bool:
+        async with runtime().database.alone() as connection:
+            return await stages.upstream_runs(connection, self._stage, self._process.id)
+
     async def _last_look(self) -> bool:
-        item = await self._take()
+        item = await persistently(self._take)
         if item is None:
             return False
         if isinstance(item, Wait):

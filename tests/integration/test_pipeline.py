@@ -299,6 +299,35 @@ async def test_a_page_that_is_gone_or_unreadable_fails_that_article_alone(world:
     assert {row.status for id_, row in rows.items() if id_ != gone} == {"posted"}
 
 
+async def test_connections_cut_under_the_stages_cost_no_tick_no_answer_and_no_comment(
+    world: World, playground: Running
+) -> None:
+    process_id = await world.process()
+    await discover_articles()
+    for route in ("article", "llm", "comment"):
+        fault(playground, route, "latency", seconds=0.4, times=None)
+    cutting = asyncio.create_task(cut_connections(world.database))
+    for stage in STAGES[1:]:
+        report = await stage()
+        assert report.done == len(await world.all_comments())
+    cutting.cancel()
+    counted, rows = requests(playground), await world.all_comments()
+    assert {(row.status, row.error_message) for row in rows} == {("posted", None)}
+    assert counted["llm_calls"] == len(rows)
+    assert (await world.get_process(process_id)).comments_posted == len(rows)
+    await true_to_the_site(world, playground)
+
+
+async def cut_connections(database: Database) -> None:
+    """End every other connection that is idle, a few times a second: the next statement on it finds out."""
+    cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    cut += " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+    while True:
+        async with database.session() as session:
+            await session.execute(text(cut))
+        await asyncio.sleep(0.3)
+
+
 async def test_one_broken_site_does_not_delay_another_processes(world: World, playground: Running) -> None:
     slow = await world.login("slow", "ki-bot-2")
     await world.process("slow", logins=[slow], generate_only=True)

@@ -62,7 +62,8 @@ async def claim_stages(
 ) -> list[ProcessRef]:
     """Claim this stage of every process that has work for it; one that runs already is named as skipped.
 
-    A process that is asked for by its id is looked at whether or not it is its turn.
+    A process that is asked for by its id is looked at whether or not it is its turn. A second call with the same token,
+    after the answer to the first was lost, finds what that one claimed.
     """
     has_work = _has_work(stage, due=process_id is None)
     here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), has_work)
@@ -73,7 +74,7 @@ async def claim_stages(
             MonitoringProcess.id,
             MonitoringProcess.name,
             MonitoringProcess.user_id,
-            work.unheld(ProcessStage).label("free"),
+            or_(work.unheld(ProcessStage), ProcessStage.claim_token == token).label("free"),
         )
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(here)
