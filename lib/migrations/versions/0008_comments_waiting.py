@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_index(
         "comments_waiting",
         "ai_comments",
-        ["status", "monitoring_process_id", "mymoment_login_id", "id"],
+        ["status", "monitoring_process_id", "id", "mymoment_login_id"],
         unique=False,
         postgresql_where=sa.text("status IN ('discovered', 'prepared', 'generated')"),
     )
