@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 
 from lib import work
 from lib.database import persistently
+from lib.monitoring import nudges
 from lib.monitoring.items import ProcessRef, StageReport, TickReport
 from lib.monitoring.models import ProcessStage
 from lib.monitoring.runtime import Runtime, opened
@@ -70,6 +71,7 @@ class Tick:
                 await stages.finish_stage(session, self.stage, self.token, report, error)
 
         await persistently(write)
+        nudges.ended(self.stage, report.process_id)
 
 
 @asynccontextmanager

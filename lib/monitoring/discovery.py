@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from lib.errors import Invalid, PressroomError
+from lib.monitoring import nudges
 from lib.monitoring.items import ProcessRef, StageReport, Watch
 from lib.monitoring.pages import Index, IndexEntry
 from lib.monitoring.runtime import Runtime, progress, runtime
@@ -109,6 +110,8 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
         await comments.count_discovered(session, process.id, len(inserted))
         for _ in errors:
             await comments.count_error(session, "discovery", process.id)
+    if inserted:
+        nudges.made("discovery", [process.id])
     progress.get().done()
     note = NO_TAB if without_tab else ""
     return StageReport(process.id, process.name, done=len(inserted), failed=len(errors), errors=errors, note=note)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib.database import persistently, will_pass
 from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
+from lib.monitoring import nudges
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
 from lib.monitoring.models import AIComment
 from lib.monitoring.runtime import NO_PROGRESS, progress, runtime
@@ -24,6 +25,7 @@ _free_slot: ContextVar[Callable[[], None]] = ContextVar("free_slot", default=lam
 # What is written in the same transaction as a settle.
 Also = Callable[[AsyncSession], Awaitable[None]]
 
+# Seconds until it is looked again for what an earlier stage makes: doubled while nothing comes, ended by a nudge.
 POLL = 0.5
 LONGEST_SLEEP = 5.0
 # So many failures in a row are the other side's trouble: leave the rest for a later tick.
@@ -100,6 +102,7 @@ async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[
 
     done = await persistently(write)
     free_slot()
+    nudges.made(stage, {claim.process_id for claim in claims})
     return Outcome(done=done)
 
 
@@ -150,6 +153,8 @@ class Turns(Generic[Item]):
         self._slots = slots
         self._at_work: set[asyncio.Task[None]] = set()
         self._unexpected: list[Exception] = []
+        self._nudged = asyncio.Event()
+        self._poll = POLL
         self._in_a_row = 0
         self._stopped = False
         self._report = StageReport(process.id, process.name)
@@ -159,8 +164,9 @@ class Turns(Generic[Item]):
         began = time.monotonic()
         await self._tell_how_many()
         try:
-            while not self._stopped and await self._turn():
-                pass
+            with nudges.listening(self._process.id, self._stage) as self._nudged:
+                while not self._stopped and await self._turn():
+                    pass
             await self._finish(asyncio.ALL_COMPLETED)
         finally:
             for task in self._at_work:
@@ -183,6 +189,7 @@ class Turns(Generic[Item]):
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
         await self._slots.acquire()
+        self._nudged.clear()
         item: Item | Wait | None = None
         try:
             if not self._stopped:
@@ -199,6 +206,7 @@ class Turns(Generic[Item]):
         return True
 
     def _start(self, item: Item) -> None:
+        self._poll = POLL
         task = asyncio.create_task(self._work(item))
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
@@ -244,7 +252,7 @@ class Turns(Generic[Item]):
     async def _more_to_come(self) -> bool:
         """Whether to look again: while our own items may come back, or an earlier stage still runs."""
         if await persistently(self._upstream_runs):
-            await self._finish(asyncio.FIRST_COMPLETED, POLL)
+            await self._rest()
             return True
         if self._at_work:
             await self._finish(asyncio.FIRST_COMPLETED)
@@ -265,6 +273,15 @@ class Turns(Generic[Item]):
         await self._slots.acquire()
         self._start(item)
         return True
+
+    async def _rest(self) -> None:
+        """Until an item is done, an earlier stage says something, or it is time to look again."""
+        nudge = asyncio.create_task(self._nudged.wait())
+        try:
+            await asyncio.wait({nudge, *self._at_work}, timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nudge.cancel()
+        self._poll = min(2 * self._poll, LONGEST_SLEEP)
 
     async def _finish(self, when: str, seconds: float | None = None) -> None:
         if self._at_work:

@@ -1,0 +1,49 @@
+"""Within one worker: a stage that has made something wakes the next one, which by itself would look a little later.
+
+A hint and no more. What it wakes looks into the database, and whoever hears nothing looks there too, only later.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from lib.monitoring.stages import STAGES, Stage
+
+# By event loop, since an event belongs to one.
+_listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID, Stage], set[asyncio.Event]]]
+_listeners = WeakKeyDictionary()
+
+
+@contextmanager
+def listening(process_id: UUID, stage: Stage) -> Iterator[asyncio.Event]:
+    """The event is set when an earlier stage of the process has made something or has ended."""
+    here = _listeners.setdefault(asyncio.get_running_loop(), {})
+    event, key = asyncio.Event(), (process_id, stage)
+    here.setdefault(key, set()).add(event)
+    try:
+        yield event
+    finally:
+        here[key].discard(event)
+        if not here[key]:
+            del here[key]
+
+
+def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
+    """The stage has made something of these processes: the next one may take it."""
+    for following in STAGES[STAGES.index(stage) + 1 :][:1]:
+        _wake(following, process_ids)
+
+
+def ended(stage: Stage, process_id: UUID) -> None:
+    """The stage has nothing more for the process: whoever waited for it need not."""
+    for following in STAGES[STAGES.index(stage) + 1 :]:
+        _wake(following, [process_id])
+
+
+def _wake(stage: Stage, process_ids: Iterable[UUID]) -> None:
+    here = _listeners.get(asyncio.get_running_loop(), {})
+    for process_id in process_ids:
+        for event in here.get((process_id, stage), ()):
+            event.set()

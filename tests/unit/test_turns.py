@@ -1,0 +1,73 @@
+"""The loop of a stage, without a database: when it looks again for what an earlier stage makes."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from lib.monitoring import nudges, turns
+from lib.monitoring.items import ProcessRef, Wait
+from lib.monitoring.turns import Outcome, Turns
+
+PROCESS = ProcessRef(uuid4(), "watch")
+
+
+class Stage:
+    """A generation whose upstream is at work until `upstream` says no."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, poll: float) -> None:
+        self.items: list[str] = []
+        self.upstream = True
+        self.looks = 0
+        monkeypatch.setattr(turns, "POLL", poll)
+        monkeypatch.setattr(Turns, "_upstream_runs", self._upstream_runs)
+
+    async def _upstream_runs(self) -> bool:
+        return self.upstream
+
+    async def take(self) -> str | Wait | None:
+        self.looks += 1
+        return self.items.pop() if self.items else None
+
+    async def do(self, _: str) -> Outcome:
+        return Outcome(done=1)
+
+    def turns(self) -> Turns[str]:
+        return Turns("generation", PROCESS, self.take, self.do, asyncio.Semaphore(1))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_an_earlier_stage_makes_is_taken_at_once_and_its_end_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, poll=60)
+    running = asyncio.create_task(stage.turns().run())
+    await until(lambda: stage.looks == 1)
+    stage.items.append("an article")
+    nudges.made("preparation", [uuid4()])
+    await asyncio.sleep(0.05)
+    assert stage.looks == 1
+    nudges.made("preparation", [PROCESS.id])
+    await until(lambda: not stage.items)
+    stage.upstream = False
+    nudges.ended("discovery", PROCESS.id)
+    async with asyncio.timeout(10):
+        assert (await running).done == 1
+
+
+async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, poll=0.01)
+    running = asyncio.create_task(stage.turns().run())
+    await until(lambda: stage.looks == 4)
+    stage.items.append("an article")
+    await until(lambda: not stage.items)
+    stage.upstream = False
+    async with asyncio.timeout(10):
+        assert (await running).done == 1
+    assert stage.looks < 20
