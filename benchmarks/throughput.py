@@ -24,14 +24,14 @@ from benchmarks.work import Job, make_world, share
 from lib.database import Database
 
 ROUNDS = 1
-# With a model of 5 s so much less work that a contender at the model's bound needs a minute.
+# So much work that a contender at the model's bound needs half a minute where several processes share it.
 LOADS = (
     Load(1, 100),
-    Load(10, 100),
-    Load(100, 10),
+    Load(10, 50),
+    Load(100, 5),
     Load(1, 40, llm_seconds=5),
-    Load(10, 25, llm_seconds=5),
-    Load(100, 3, llm_seconds=5),
+    Load(10, 12, llm_seconds=5),
+    Load(100, 1, llm_seconds=5),
 )
 PATIENCE, GRACE = 20.0, 120.0  # a run may take so many times the ideal, and so many seconds
 STAGES = ("discovered", "prepared", "generated", "posted")

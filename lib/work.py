@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from lib.database import Database, will_pass
+from lib.database import Database, Executor, will_pass
 from lib.errors import Permanent, PressroomError, Refused, Transient
 from lib.retry import backoff
 
@@ -114,12 +114,10 @@ def claim_parameters(token: UUID, lease: float) -> dict[str, Any]:
 FREE: Mapping[str, Any] = {"claim_token": None, "lease_expires_at": None}
 
 
-async def settle(
-    session: AsyncSession, row: type[Leased], token: UUID, where: ColumnElement[bool], **values: Any
-) -> int:
+async def settle(executor: Executor, row: type[Leased], token: UUID, where: ColumnElement[bool], **values: Any) -> int:
     """Write the result and let go, only where the token is still ours; return how many rows that was."""
     statement = update(row).where(where, row.claim_token == token).values(**FREE, **values)
-    return cast("CursorResult[Any]", await session.execute(statement)).rowcount
+    return cast("CursorResult[Any]", await executor.execute(statement)).rowcount
 
 
 async def renew(session: AsyncSession, row: type[Leased], tokens: list[UUID], lease: float) -> set[UUID]:

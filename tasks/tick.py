@@ -67,8 +67,8 @@ class Tick:
 
     async def _finish(self, report: StageReport, error: str | None) -> None:
         async def write() -> None:
-            async with self.run.database.session() as session:
-                await stages.finish_stage(session, self.stage, self.token, report, error)
+            async with self.run.database.alone() as connection:
+                await stages.finish_stage(connection, self.stage, self.token, report, error)
 
         await persistently(write)
         nudges.ended(self.stage, report.process_id)
@@ -100,8 +100,8 @@ async def _note(this: Tick) -> None:
     error = str(this.unexpected[0]) if this.unexpected else None
 
     async def write() -> None:
-        async with this.run.database.session() as session:
-            await stages.note_tick(session, this.stage, error)
+        async with this.run.database.alone() as connection:
+            await stages.note_tick(connection, this.stage, error)
 
     await persistently(write)
     if this.reports or this.skipped:

@@ -14,11 +14,11 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Kept:
-    """Of the workers that nobody killed: turns that ended, in all and with PostgreSQL away, and what has no record."""
+    """Of the workers that nobody killed: turns that ended, how many of these met the outage, and what has no record."""
 
     workers: int
     ended: int
-    ended_away: int
+    met_it: int
     missing: tuple[str, ...]
     dropped: int
 
@@ -44,9 +44,9 @@ def _said(ground: Ground) -> list[tuple[int, int]]:
 
 
 async def _recorded(ground: Ground, pids: Collection[int]) -> tuple[dict[tuple[int, int], bool], int]:
-    """Of each turn with a record, whether it ended with PostgreSQL away; and how many records were given up."""
+    """Of each turn with a record, whether PostgreSQL was away in its time; and how many records were given up."""
     begin, end = ground.away or (None, None)
     async with ground.database() as database:
         turns = await rows.rows(database, rows.TURNS, pids=list(pids), begin=begin, end=end)
         [recorders] = await rows.rows(database, rows.DROPPED, pids=list(pids))
-    return {(row["pid"], row["number"]): bool(row["away"]) for row in turns}, int(recorders["number"])
+    return {(row["pid"], row["number"]): bool(row["met"]) for row in turns}, int(recorders["number"])

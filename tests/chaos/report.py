@@ -63,8 +63,8 @@ class Report:
     def _recorded(self) -> str:
         have = self.kept
         return (
-            f"Task records: PostgreSQL was away for {self.away:.0f} s, in which the {have.workers} workers that nobody "
-            f"killed ended {have.ended_away} of their {have.ended} turns; {len(have.missing)} of them have no record, "
+            f"Task records: PostgreSQL was away for {self.away:.0f} s, which {have.met_it} of the {have.ended} turns "
+            f"of the {have.workers} workers that nobody killed met; {len(have.missing)} of them have no record, "
             f"{have.dropped} records were given up."
         )
 

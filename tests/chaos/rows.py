@@ -45,7 +45,7 @@ WAITING = """SELECT c.id, c.updated_at, c.user_id FROM ai_comments c
     JOIN monitoring_processes p ON p.id = c.monitoring_process_id
     WHERE p.generate_only AND c.status = 'generated' AND c.approval IS NULL"""
 TURNS = """SELECT r.pid, (l.parameters ->> 'number')::int AS number,
-    coalesce(l.completed_at BETWEEN cast(:begin AS timestamptz) AND cast(:end AS timestamptz), false) AS away
+    coalesce(l.started_at <= cast(:end AS timestamptz) AND l.completed_at >= cast(:begin AS timestamptz), false) AS met
     FROM task_execution_logs l JOIN task_recorders r ON r.id = l.recorder_id
     WHERE l.task_name = 'turn' AND l.completed_at IS NOT NULL AND r.pid = ANY(:pids)"""
 DROPPED = """SELECT coalesce(sum(dropped), 0)::bigint AS number FROM task_recorders WHERE pid = ANY(:pids)"""

@@ -46,7 +46,7 @@ async def test_nothing_is_posted_twice_or_lost_when_workers_and_the_database_are
     assert report.takeovers, said
     assert report.decided["approved"] > 0, said
     assert report.hidden > 0, said
-    assert report.kept.ended_away > 0, said
+    assert report.kept.met_it > 0, said
     assert not report.kept.dropped, said
 
 

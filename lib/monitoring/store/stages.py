@@ -135,7 +135,7 @@ def _abandoned(stage: Stage) -> Select[tuple[UUID]]:
 
 
 async def finish_stage(
-    session: AsyncSession, stage: Stage, token: UUID, report: StageReport, error: str | None = None
+    executor: Executor, stage: Stage, token: UUID, report: StageReport, error: str | None = None
 ) -> None:
     """Let the stage go and note how it went."""
     values: dict[str, Any] = {"last_error": error or next(iter(report.errors), None)}
@@ -149,17 +149,17 @@ async def finish_stage(
         "seconds": round(report.seconds, 3),
     }
     here = and_(ProcessStage.monitoring_process_id == report.process_id, ProcessStage.stage == stage)
-    await work.settle(session, ProcessStage, token, here, **values)
+    await work.settle(executor, ProcessStage, token, here, **values)
 
 
-async def note_tick(session: AsyncSession, stage: Stage, error: str | None) -> None:
+async def note_tick(executor: Executor, stage: Stage, error: str | None) -> None:
     """Note that a tick of the stage ended, well or with an unexpected error."""
     now = func.now()
     values: dict[str, Any] = (
         {"last_success_at": now, "last_error": None} if error is None else {"last_failure_at": now, "last_error": error}
     )
     statement = insert(StageTick).values(stage=stage, **values)
-    await session.execute(statement.on_conflict_do_update(index_elements=[StageTick.stage], set_=values))
+    await executor.execute(statement.on_conflict_do_update(index_elements=[StageTick.stage], set_=values))
 
 
 async def upstream_runs(executor: Executor, stage: Stage, process_id: UUID) -> bool:
