@@ -51,6 +51,22 @@ def cluster() -> Iterator[postgres.Cluster]:
             shutil.rmtree(place, ignore_errors=True)
 
 
+@pytest.fixture
+async def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[postgres.Cluster]:
+    """A server with Pressroom's database `pressroom`, for one test to stop and start."""
+    place = tmp_path_factory.mktemp("own")
+    for part in (place, *place.parents[:2]):
+        part.chmod(0o755)
+    started = await postgres.start(place / "cluster", durable=False)
+    try:
+        await postgres.create_database(started, "pressroom")
+        async with Database(started.url("pressroom"), pool_size=1) as database:
+            await migrate.upgrade(database)
+        yield started
+    finally:
+        await postgres.stop(started)  # also one that was started since
+
+
 async def _make_template(cluster: postgres.Cluster) -> None:
     await postgres.create_database(cluster, TEMPLATE)
     async with Database(cluster.url(TEMPLATE)) as database:

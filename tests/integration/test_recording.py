@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from flows.discover_articles import discover_articles
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
-from lib import migrate, postgres, units
+from lib import postgres, units
 from lib.database import Database
 from lib.errors import Transient
 from lib.settings import Settings
@@ -322,21 +322,6 @@ async def test_recording_can_be_off(world: World, prefect_server: None) -> None:
 async def nap(number: int, seconds: float = 0.05) -> int:
     await asyncio.sleep(seconds)
     return number
-
-
-@pytest.fixture
-async def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[postgres.Cluster]:
-    place = tmp_path_factory.mktemp("own")
-    for part in (place, *place.parents[:2]):
-        part.chmod(0o755)
-    cluster = await postgres.start(place / "cluster", durable=False)
-    try:
-        await postgres.create_database(cluster, "pressroom")
-        async with Database(cluster.url("pressroom"), pool_size=1) as database:
-            await migrate.upgrade(database)
-        yield cluster
-    finally:
-        await postgres.stop(await postgres.start(cluster.directory, durable=False))
 
 
 @pytest.mark.usefixtures("recording")

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from console.api import monitoring_feed
-from lib import migrate, postgres
+from lib import postgres
 from lib.database import Database, will_pass
 from lib.people.store import accounts
 from lib.settings import Settings
@@ -216,28 +216,6 @@ async def test_the_feed_goes_on_when_the_connection_that_listens_is_cut(
     assert reader.events == list(range(1, len(reader.events) + 1))
 
 
-@pytest.fixture
-async def own_cluster(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[postgres.Cluster]:
-    """A server that may be stopped, in the settings."""
-    del settings
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    place = tmp_path_factory.mktemp("own")
-    for part in (place, *place.parents[:2]):
-        part.chmod(0o755)
-    cluster = await postgres.start(place / "cluster", durable=False)
-    try:
-        await postgres.create_database(cluster, "pressroom")
-        monkeypatch.setenv("PRESSROOM_DATABASE_URL", cluster.url("pressroom"))
-        read_settings.cache_clear()
-        async with Database(cluster.url("pressroom"), pool_size=1) as database:
-            await migrate.upgrade(database)
-        yield cluster
-    finally:
-        await postgres.stop(cluster)  # also one that was started since
-
-
 @contextlib.asynccontextmanager
 async def trying_to_write(database: Database) -> AsyncIterator[None]:
     """Tasks begin all the time, whether their records can be written or not."""
@@ -271,9 +249,15 @@ async def connected_at_last(reader: Reader, seq: int) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_postgresql_is_stopped_and_started_and_nothing_is_missed(own_cluster: postgres.Cluster) -> None:
+@pytest.mark.usefixtures("settings")
+async def test_postgresql_is_stopped_and_started_and_nothing_is_missed(
+    own_cluster: postgres.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While two listen, one of whom loses its connection as well."""
     url = own_cluster.url("pressroom")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PRESSROOM_DATABASE_URL", url)
+    read_settings.cache_clear()
     with serving(read_settings()) as console:
         async with Database(url) as database:
             house = House(console.app, database)
