@@ -32,20 +32,20 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 _PAGE = 200
 
 
-async def end_orphans(client: PrefectClient, pool: str, me: str) -> list[FlowRun]:
-    """Mark what a dead worker of this pool left running as crashed, and return it.
-
-    A run of this worker's own name is one of its predecessor's.
-    """
+async def orphans_of(client: PrefectClient, pool: str, me: str) -> list[FlowRun]:
+    """What a dead worker of this pool left running. A run of this worker's own name is one of its predecessor's."""
     under_way = await _runs(client, pool, [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     if not under_way:
         return []
     workers = await client.read_workers_for_work_pool(pool)
     alive = {worker.name for worker in workers if worker.status == WorkerStatus.ONLINE} - {me}
-    orphans = [run for run in under_way if is_orphan(run, alive, datetime.now(UTC))]
+    return [run for run in under_way if is_orphan(run, alive, datetime.now(UTC))]
+
+
+async def mark_crashed(client: PrefectClient, orphans: Iterable[FlowRun]) -> None:
+    """The last thing that is done about them: whoever is killed before it leaves them to be found again."""
     state: State[Any] = Crashed(message="The worker that ran it is gone.")
     await _each(client.set_flow_run_state(run.id, state, force=True) for run in orphans)
-    return orphans
 
 
 def is_orphan(run: FlowRun, alive: set[str], now: datetime) -> bool:

@@ -68,8 +68,9 @@ def _tell(ready_file: Path | None) -> None:
 
 
 async def _tidy_up(client: PrefectClient, settings: Settings, name: str) -> None:
-    orphans = await tidying.end_orphans(client, settings.work_pool, name)
+    orphans = await tidying.orphans_of(client, settings.work_pool, name)
     let_go = await tidying.let_go(settings, orphans, name)
+    await tidying.mark_crashed(client, orphans)
     skipped = await tidying.skip_late(client, settings.work_pool)
     _say(
         f"{len(orphans)} runs of a worker that is gone marked as crashed, {let_go} stages of theirs let go, "
