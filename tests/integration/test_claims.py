@@ -255,6 +255,15 @@ async def test_a_stage_that_runs_is_skipped_and_a_dead_one_is_taken_over(world: 
         assert row.last_started_at is not None
 
 
+async def test_a_claim_of_stages_whose_answer_was_lost_is_found_again_by_its_token(world: World) -> None:
+    await world.process()
+    token = work.new_id()
+    for _ in range(2):
+        async with world.database.session() as session:
+            found = await stages.claim_stages(session, "discovery", None, token, LEASE, None)
+        assert [process.skipped for process in found] == [None]
+
+
 async def test_what_a_dead_run_held_is_free_at_once_but_for_a_post(world: World) -> None:
     login = await world.login()
     process_id = await world.process(logins=[login])
