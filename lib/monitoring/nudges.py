@@ -4,16 +4,16 @@ A hint and no more. What it wakes looks into the database, and whoever hears not
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from lib.monitoring.stages import STAGES, Stage
 
 # By event loop, since an event belongs to one.
-_listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID, Stage], set[asyncio.Event]]]
-_listeners = WeakKeyDictionary()
+_listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID, Stage], set[asyncio.Event]]]()
 
 
 @contextmanager
@@ -32,18 +32,20 @@ def listening(process_id: UUID, stage: Stage) -> Iterator[asyncio.Event]:
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
     """The stage has made something of these processes: the next one may take it."""
-    for following in STAGES[STAGES.index(stage) + 1 :][:1]:
-        _wake(following, process_ids)
+    _wake(_after(stage)[:1], process_ids)
 
 
 def ended(stage: Stage, process_id: UUID) -> None:
     """The stage has nothing more for the process: whoever waited for it need not."""
-    for following in STAGES[STAGES.index(stage) + 1 :]:
-        _wake(following, [process_id])
+    _wake(_after(stage), [process_id])
 
 
-def _wake(stage: Stage, process_ids: Iterable[UUID]) -> None:
+def _after(stage: Stage) -> Sequence[Stage]:
+    return STAGES[STAGES.index(stage) + 1 :]
+
+
+def _wake(stages: Sequence[Stage], process_ids: Iterable[UUID]) -> None:
     here = _listeners.get(asyncio.get_running_loop(), {})
-    for process_id in process_ids:
-        for event in here.get((process_id, stage), ()):
+    for key in product(process_ids, stages):
+        for event in here.get(key, ()):
             event.set()
