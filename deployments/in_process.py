@@ -1,7 +1,11 @@
 """A Prefect worker that awaits flows in its own process: a tenth of what a process a run costs.
 
-`prefect.flow_engine.run_flow` and the handling of a cancelled task are not documented API. Prefect is pinned, and
-tests/integration/test_up.py fails when they move.
+`prefect.flow_engine.run_flow` and the handling of a cancelled or suspended run are not documented API. Prefect is
+pinned, and tests/integration/test_up.py fails when they move.
+
+All runs share one event loop, which nobody may hold up. The engine does at three places, for as long as the server
+takes to answer: it waits in the loop for an observer of suspensions, again for that observer's end, and it asks for the
+default place of results. `_unobserved` and `_keeping_no_result` spare the loop these.
 """
 
 import asyncio
@@ -15,6 +19,7 @@ from uuid import UUID
 import anyio.abc
 import httpx
 from prefect import Flow
+from prefect._flow_run_suspension import mark_flow_run_suspension_requested
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -25,6 +30,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.flow_engine import run_flow
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
@@ -32,7 +38,7 @@ from deployments import definitions
 from lib import units
 
 TO_LET_GO = 2.0  # seconds that a cancelled flow has before the server is told in any case
-CANCELLING = [StateType.CANCELLING, StateType.CANCELLED]
+CANCELLING = (StateType.CANCELLING, StateType.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,39 @@ def _noted(flow: Flow[..., Any], flow_run: FlowRun) -> contextlib.AbstractContex
     return units.Waiting(seen, unit, units.Failure("NotBegun", "It was ended before its function began"))
 
 
-class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
+def _unobserved(flow_run: FlowRun) -> FlowRun:
+    """A copy that the engine does not observe for suspensions: the worker looks for them with the cancellations.
+
+    The engine observes the runs of deployments, and reads the run anew before its function begins.
+    """
+    return flow_run.model_copy(update={"deployment_id": None})
+
+
+def _keeping_no_result(flow: Flow[..., Any]) -> Flow[..., Any]:
+    """What a flow returns is in its state and in our records; the engine need not ask where else to keep it."""
+    nowhere = get_current_settings().results.local_storage_path
+    return flow.with_options(persist_result=False, result_storage=nowhere)
+
+
+class NoInfrastructure(BaseJobConfiguration):
+    """There is none to configure, so nothing is read for it."""
+
+    @classmethod
+    async def resolve_for_flow_run(cls, *_: Any, **__: Any) -> "NoInfrastructure":
+        return cls()
+
+
+class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResult]):
     """Runs async flows. Keep it out of the main thread: there, the flow engine takes SIGTERM for itself."""
 
     type = "pressroom"
-    job_configuration = BaseJobConfiguration
+    job_configuration = NoInfrastructure
 
     def __init__(self, *, work_pool_name: str, name: str, limit: int, root: Path = definitions.ROOT) -> None:
         super().__init__(work_pool_name=work_pool_name, name=name, limit=limit, create_pool_if_not_found=False)
         self._root = root
         self._running: dict[UUID, _Running] = {}
+        self._flows: dict[UUID, Flow[..., Any]] = {}
 
     @property
     def running(self) -> int:
@@ -84,11 +113,11 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
     async def run(
         self,
         flow_run: FlowRun,
-        configuration: BaseJobConfiguration,  # noqa: ARG002 - there is no infrastructure to configure
+        configuration: NoInfrastructure,  # noqa: ARG002
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> BaseWorkerResult:
         """Await the flow; its state is on the server when this returns."""
-        flow = await self._flow_of(flow_run)
+        flow, flow_run = await self._flow_of(flow_run), _unobserved(flow_run)
         with _noted(flow, flow_run):
             context = contextvars.copy_context()
             task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
@@ -107,8 +136,8 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
             del self._running[flow_run.id]
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """At each poll, first stop what somebody cancelled."""
-        await self._cancel_what_was_asked_for()
+        """At each poll, first stop what somebody cancelled or suspended."""
+        await self._stop_what_was_asked_for()
         return await super().get_and_submit_flow_runs()
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
@@ -126,16 +155,28 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
         for flow_run_id in self._submitting_flow_run_ids - self._running.keys():
             await self._mark_cancelled(flow_run_id, Cancelled(message=message))
 
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Nothing is submitted: a run is pending until it runs."""
+
+    def _emit_flow_run_submitted_event(self, configuration: BaseJobConfiguration) -> None:
+        """See above."""
+
     async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
         if flow_run.deployment_id is None:
             raise ValueError(f"flow run {flow_run.id} has no deployment")
-        deployment = await self.client.read_deployment(flow_run.deployment_id)
+        if flow_run.deployment_id not in self._flows:
+            self._flows[flow_run.deployment_id] = await self._loaded(flow_run.deployment_id)
+        return self._flows[flow_run.deployment_id]
+
+    async def _loaded(self, deployment_id: UUID) -> Flow[..., Any]:
+        """Once, as its code is."""
+        deployment = await self.client.read_deployment(deployment_id)
         if deployment.entrypoint is None:
             raise ValueError(f"deployment {deployment.name} has no entrypoint")
         flow = definitions.load_flow(deployment.entrypoint, self._root)
         if not flow.isasync:
             raise TypeError(f"{deployment.entrypoint} is not async, and would hold up every other run")
-        return flow
+        return _keeping_no_result(flow)
 
     @staticmethod
     def _look_at(task: asyncio.Task[Any]) -> None:
@@ -143,14 +184,19 @@ class InProcessWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorker
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Abort | Pause):
             raise error
 
-    async def _cancel_what_was_asked_for(self) -> None:
+    async def _stop_what_was_asked_for(self) -> None:
         if not self._running:
             return
-        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=CANCELLING))
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[*CANCELLING, StateType.PAUSED]))
         asked_for = FlowRunFilter(id=FlowRunFilterId(any_=list(self._running)), state=state)
         for flow_run in await self.client.read_flow_runs(flow_run_filter=asked_for):
-            if running := self._running.get(flow_run.id):
+            running = self._running.get(flow_run.id)
+            if running is None or flow_run.state is None:
+                continue
+            if flow_run.state.type in CANCELLING:
                 await self._cancel(running, "Cancelled on request.")
+            else:
+                mark_flow_run_suspension_requested(flow_run.id, flow_run.state)
 
     async def _cancel(self, running: _Running, message: str) -> None:
         state: State[Any] = Cancelled(message=message)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.context import AsyncClientContext
 from prefect.exceptions import ObjectNotFound
 
 from deployments import definitions, tidying
@@ -53,13 +54,15 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
         if not await _unless(stop, waiting):
             return
         await _tidy_up(client, settings, worker.name)
-    working = asyncio.create_task(worker.start(printer=_say))
-    _tell(ready_file)
-    try:
-        if await _unless(stop, working):
-            raise RuntimeError("the worker ended by itself")
-    finally:
-        await _end(worker, working)
+    # One client for all runs; each would open its own, and read the certificates of the world for it.
+    async with AsyncClientContext.get_or_create():
+        working = asyncio.create_task(worker.start(printer=_say))
+        _tell(ready_file)
+        try:
+            if await _unless(stop, working):
+                raise RuntimeError("the worker ended by itself")
+        finally:
+            await _end(worker, working)
 
 
 def _tell(ready_file: Path | None) -> None:
