@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.context import AsyncClientContext
+from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.exceptions import ObjectNotFound
 
 from deployments import definitions, tidying
@@ -54,8 +54,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
         if not await _unless(stop, waiting):
             return
         await _tidy_up(client, settings, worker.name)
-    # One client for all runs; each would open its own, and read the certificates of the world for it.
-    async with AsyncClientContext.get_or_create():
+    # The clients of all runs; each would open its own, and read the certificates of the world for it.
+    async with AsyncClientContext.get_or_create(), contextlib.AsyncExitStack() as stack:
+        stack.enter_context(SyncClientContext.get_or_create())
         working = asyncio.create_task(worker.start(printer=_say))
         _tell(ready_file)
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from lib.monitoring.models import ProcessStage
 from lib.monitoring.runtime import Runtime, opened
 from lib.monitoring.stages import Stage
 from lib.monitoring.store import stages
+from tasks.next_stage import started_when_needed
 
 StageTask = Task[..., Any]
 
@@ -89,8 +90,10 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
         found = await persistently(claim)
         mine = tuple(process for process in found if process.skipped is None)
         this = Tick(stage, run, token, mine, tuple(process for process in found if process.skipped))
-        with run.keeper.keeping(ProcessStage, token, run.settings.stage_lease):
-            yield this
+        keeping = run.keeper.keeping(ProcessStage, token, run.settings.stage_lease)
+        async with started_when_needed(run, stage) if mine else nullcontext():
+            with keeping:
+                yield this
         await _note(this)
         if this.unexpected:
             raise this.unexpected[0]

@@ -7,11 +7,12 @@ from prefect.settings import get_current_settings
 from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring import health
-from lib.monitoring.stages import FLOWS, Stage
+from lib.monitoring.stages import Stage
 from lib.monitoring.store import comparisons, history, hopeless, logins, processes, stages
 from lib.settings import settings
 from lib.taskwatch import upkeep
 from lib.taskwatch.store import retention
+from tasks.next_stage import ask_for
 from tasks.units import task
 
 
@@ -37,9 +38,7 @@ async def find_abandoned_stages() -> list[Stage]:
 
 @task(task_run_name="start {stage}", cache_policy=NO_CACHE)
 async def start_stage(stage: Stage) -> None:
-    """Ask Prefect for a run of the stage's deployment, and do not wait for it."""
-    name = FLOWS[stage]
-    await arun_deployment(f"{name}/{name}", timeout=0, as_subflow=False)
+    await ask_for(stage)
 
 
 @task(cache_policy=NO_CACHE)

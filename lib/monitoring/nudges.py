@@ -13,12 +13,15 @@ from weakref import WeakKeyDictionary
 from lib.monitoring.stages import STAGES, Stage
 
 # By event loop, since an event belongs to one.
-_listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID, Stage], set[asyncio.Event]]]()
+_listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None, Stage], set[asyncio.Event]]]()
 
 
 @contextmanager
-def listening(process_id: UUID, stage: Stage) -> Iterator[asyncio.Event]:
-    """The event is set when an earlier stage of the process has made something or has ended."""
+def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
+    """The event is set when an earlier stage of the process has made something or has ended.
+
+    Without a process, when the one before has made something, of whatever process.
+    """
     here = _listeners.setdefault(asyncio.get_running_loop(), {})
     event, key = asyncio.Event(), (process_id, stage)
     here.setdefault(key, set()).add(event)
@@ -32,7 +35,7 @@ def listening(process_id: UUID, stage: Stage) -> Iterator[asyncio.Event]:
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
     """The stage has made something of these processes: the next one may take it."""
-    _wake(_after(stage)[:1], process_ids)
+    _wake(_after(stage)[:1], [*process_ids, None])
 
 
 def ended(stage: Stage, process_id: UUID) -> None:
@@ -44,7 +47,7 @@ def _after(stage: Stage) -> Sequence[Stage]:
     return STAGES[STAGES.index(stage) + 1 :]
 
 
-def _wake(stages: Sequence[Stage], process_ids: Iterable[UUID]) -> None:
+def _wake(stages: Sequence[Stage], process_ids: Iterable[UUID | None]) -> None:
     here = _listeners.get(asyncio.get_running_loop(), {})
     for key in product(process_ids, stages):
         for event in here.get(key, ()):

@@ -7,6 +7,12 @@ CommentStatus = Literal["discovered", "prepared", "generated", "posted", "failed
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
+
+def next_stage(stage: Stage) -> Stage | None:
+    """The one that takes what this one makes; None after the last."""
+    return next(iter(STAGES[STAGES.index(stage) + 1 :]), None)
+
+
 # The flow, and the deployment of the same name, that runs each stage.
 FLOWS: dict[Stage, str] = {
     "discovery": "discover_articles",

@@ -13,16 +13,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 import psutil
 import pytest
+from prefect import flow_engine, results
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
-from prefect.states import Cancelling, Running, Scheduled
+from prefect.states import Cancelling, Running, Scheduled, Suspended
 from sqlalchemy import text
 
 from deployments import apply, automations, definitions, instance, limits, tidying
@@ -36,12 +38,18 @@ from tests.up import PATIENCE, Up, running_up, until
 COMPONENTS = ("keys", "postgres", "playground", "demo", "prefect", "console", "worker", "deployments")
 FLOW = """
 import asyncio
-from prefect import flow
+from prefect import flow, task
+
+@task
+async def wait() -> None:
+    await asyncio.sleep(0.1)
 
 @flow
-async def greet(name: str, seconds: float = 0) -> str:
+async def greet(name: str, seconds: float = 0, steps: int = 0) -> str:
     if name == "nobody":
         raise ValueError("nobody is there")
+    for _ in range(steps):
+        await wait()
     await asyncio.sleep(seconds)
     return f"Hello, {name}"
 """
@@ -328,6 +336,40 @@ async def test_a_run_that_is_cancelled_ends_cancelled_and_never_crashed(
     states = [state.type for state in await prefect.read_flow_run_states(run.id)]
     assert StateType.CRASHED not in states
     assert states[-1] == StateType.CANCELLED
+
+
+async def test_a_run_that_is_suspended_stops_at_its_next_task(worker: InProcessWorker, prefect: PrefectClient) -> None:
+    run = await ask_greeting(prefect, steps=6000)
+    await started(worker, prefect, run)
+    await prefect.set_flow_run_state(run.id, Suspended())
+
+    async def is_idle() -> bool:
+        return worker.running == 0
+
+    await eventually(is_idle)
+    left = await prefect.read_flow_run(run.id)
+    assert left.state is not None
+    assert left.state.name == "Suspended"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_no_run_holds_up_the_loop_that_all_share(prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine waits for the server within the loop, or asks it with a client that blocks."""
+    held_up = []
+    for module, name in (
+        (flow_engine, "observe_flow_run_suspension"),
+        (results, "_read_server_default_result_storage_block_id"),
+    ):
+        original = getattr(module, name)
+
+        def noted(*args: Any, _name: str = name, _original: Callable[..., Any] = original) -> Any:
+            held_up.append(_name)
+            return _original(*args)
+
+        monkeypatch.setattr(module, name, noted)
+    run = await ask_greeting(prefect)
+    assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
+    assert held_up == []
 
 
 async def test_a_worker_that_stops_leaves_nothing_running(worker: InProcessWorker, prefect: PrefectClient) -> None:

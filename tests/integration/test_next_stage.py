@@ -1,0 +1,102 @@
+"""A stage that has made something has the next one started: what Prefect's server is asked for."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from prefect import Flow
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.flow_engine import run_flow
+from prefect.states import Running
+
+from flows.discover_articles import discover_articles
+from flows.generate_comments_for_articles import generate_comments_for_articles
+from flows.prepare_content_of_articles import prepare_content_of_articles
+from tasks import next_stage
+from tests.world import World
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+async def prefect() -> AsyncIterator[PrefectClient]:
+    async with get_client() as client:
+        yield client
+
+
+async def deployed(client: PrefectClient, flow: Flow[..., object]) -> UUID:
+    """Its deployment with a schedule far away, and with none of its runs."""
+    flow_id = await client.create_flow_from_name(flow.name)
+    schedule = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(days=365)), active=True)
+    deployment_id = await client.create_deployment(flow_id, flow.name, schedules=[schedule])
+    for run in await asked_for(client, deployment_id):
+        await client.delete_flow_run(run.id)
+    return deployment_id
+
+
+async def asked_for(client: PrefectClient, deployment_id: UUID) -> list[FlowRun]:
+    """Runs that were asked for, not those of the schedule."""
+    found = await client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])))
+    return [run for run in found if not run.auto_scheduled]
+
+
+@pytest.fixture
+async def tick(prefect: PrefectClient) -> Callable[[Flow[..., object]], Awaitable[None]]:
+    """Run a stage once, as a worker runs its deployment."""
+
+    async def run(flow: Flow[..., object]) -> None:
+        flow_run = await prefect.create_flow_run_from_deployment(await deployed(prefect, flow))
+        await run_flow(flow, flow_run=flow_run, return_type="state")  # type: ignore[misc]
+
+    return run
+
+
+async def test_what_a_stage_makes_starts_the_next_one_once_and_nothing_made_starts_nothing(
+    world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    await world.process()
+    preparation = await deployed(prefect, prepare_content_of_articles)
+    generation = await deployed(prefect, generate_comments_for_articles)
+    await tick(discover_articles)
+    assert {row.status for row in await world.all_comments()} == {"discovered"}
+    assert len(await asked_for(prefect, preparation)) == 1
+    await tick(discover_articles)
+    assert len(await asked_for(prefect, preparation)) == 1
+    assert await asked_for(prefect, generation) == []
+    await tick(prepare_content_of_articles)
+    assert len(await asked_for(prefect, generation)) == 1
+
+
+async def test_a_stage_that_somebody_paused_is_not_started(
+    world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    await world.process()
+    preparation = await deployed(prefect, prepare_content_of_articles)
+    (schedule,) = await prefect.read_deployment_schedules(preparation)
+    await prefect.update_deployment_schedule(preparation, schedule.id, active=False)
+    await tick(discover_articles)
+    assert {row.status for row in await world.all_comments()} == {"discovered"}
+    assert await asked_for(prefect, preparation) == []
+    await prefect.update_deployment_schedule(preparation, schedule.id, active=True)
+    await prefect.pause_deployment(preparation)
+    assert await next_stage.ask_for("preparation") is None
+    await prefect.resume_deployment(preparation)
+    first = await next_stage.ask_for("preparation")
+    assert first is not None
+    assert await next_stage.ask_for("preparation", first) == first
+    await prefect.set_flow_run_state(first, Running(), force=True)
+    assert await next_stage.ask_for("preparation", first) not in (None, first)
+
+
+async def test_a_stage_that_cannot_be_started_is_left_to_its_schedule(
+    world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    await world.process()
+    await prefect.delete_deployment(await deployed(prefect, prepare_content_of_articles))
+    await tick(discover_articles)
+    assert {row.status for row in await world.all_comments()} == {"discovered"}
