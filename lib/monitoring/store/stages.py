@@ -1,6 +1,7 @@
 """Which stage of which process runs, when it is due, and how its ticks went."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -94,19 +95,32 @@ async def claim_stages(
     return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id) for row in found]
 
 
-async def let_go(session: AsyncSession, flow_run_ids: Sequence[str]) -> int:
+async def let_go(session: AsyncSession, flow_run_ids: Sequence[str], unknown: float) -> int:
     """End the leases of flow runs whose worker is dead for certain; return how many stages they held.
 
-    With a stage go the items that it had taken, but for posts: what is on its way to the site needs its time to arrive.
+    With a stage go the items that it had taken. What was on its way to the site is as any post without an answer: it is
+    looked for when it had `unknown` seconds to arrive, and meanwhile its login posts others.
     """
     over = {"lease_expires_at": work.in_seconds(-1)}
     dead = and_(ProcessStage.flow_run_id.in_(flow_run_ids), work.held(ProcessStage))
     ended = update(ProcessStage).where(dead).values(over).execution_options(synchronize_session=False)
     held = (await session.execute(ended.returning(ProcessStage.monitoring_process_id, ProcessStage.stage))).all()
-    items = [(process_id, TAKES[stage]) for process_id, stage in held if stage in TAKES and stage != "posting"]
+    items = [(process_id, TAKES[stage]) for process_id, stage in held if stage in TAKES]
     theirs = tuple_(AIComment.monitoring_process_id, AIComment.status).in_(items)
+    arrived = AIComment.post_sent_at + timedelta(seconds=unknown)
+    freed = (
+        update(AIComment)
+        .where(theirs, work.held(AIComment))
+        .values(over | {"next_attempt_at": func.coalesce(arrived, AIComment.next_attempt_at)})
+        .returning(AIComment.claim_token)
+        .execution_options(synchronize_session=False)
+    )
+    tokens = list(await session.scalars(freed))
     await session.execute(
-        update(AIComment).where(theirs, work.held(AIComment)).values(over).execution_options(synchronize_session=False)
+        update(MyMomentLogin)
+        .where(MyMomentLogin.posting_token.in_(tokens))
+        .values(posting_lease_expires_at=work.in_seconds(-1))
+        .execution_options(synchronize_session=False)
     )
     return len(held)
 
