@@ -19,7 +19,7 @@ from uuid import UUID
 import anyio.abc
 import httpx
 from prefect import Flow
-from prefect._flow_run_suspension import mark_flow_run_suspension_requested
+from prefect._flow_run_suspension import is_suspended_flow_run_state, mark_flow_run_suspension_requested
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -195,7 +195,7 @@ class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResu
                 continue
             if flow_run.state.type in CANCELLING:
                 await self._cancel(running, "Cancelled on request.")
-            else:
+            elif is_suspended_flow_run_state(flow_run.state):
                 mark_flow_run_suspension_requested(flow_run.id, flow_run.state)
 
     async def _cancel(self, running: _Running, message: str) -> None:
