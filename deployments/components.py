@@ -36,8 +36,6 @@ CLIENT_TUNING = {
     "PREFECT_WORKER_PREFETCH_SECONDS": "0",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "PREFECT_LOGGING_COLORS": "false",
-    # Of a task run only what went wrong; that it is completed, its state says.
-    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
     "PREFECT_CLI_PROMPT": "false",
     "DO_NOT_TRACK": "1",
 }

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import logging
 import signal
 import socket
 import sys
@@ -115,6 +116,8 @@ def main() -> None:
     parser.add_argument("--ready-file", type=Path, help="made when the worker begins to poll")
     ready_file: Path | None = parser.parse_args().ready_file
     log.configure()
+    # Of a task run only what went wrong; that it is completed, its state says.
+    logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
