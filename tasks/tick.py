@@ -18,7 +18,7 @@ from lib.monitoring.items import ProcessRef, StageReport, TickReport
 from lib.monitoring.models import ProcessStage
 from lib.monitoring.runtime import Runtime, opened
 from lib.monitoring.stages import Stage
-from lib.monitoring.store import stages
+from lib.monitoring.store import processes, stages
 from tasks.next_stage import started_when_needed
 
 StageTask = Task[..., Any]
@@ -33,6 +33,8 @@ class Tick:
     token: UUID
     processes: tuple[ProcessRef, ...]
     skipped: tuple[ProcessRef, ...]
+    tagged: bool
+    """Each task run of a process carries the process's own tag."""
     reports: list[StageReport] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
@@ -58,12 +60,10 @@ class Tick:
         await self._finish(report, error)
 
     def _named(self, task: StageTask, process: ProcessRef) -> StageTask:
-        # Every distinct tag costs this process a thread and a socket for good, so only few get one.
-        few = len(self.processes) <= self.run.settings.tag_limit_processes
         return task.with_options(
             # A template: the braces in a person's own words are no places in it.
             task_run_name=f"{self.stage} of {process.name}".replace("{", "{{").replace("}", "}}"),
-            tags=[f"process:{process.id}"] if few else [],
+            tags=[f"process:{process.id}"] if self.tagged else [],
         )
 
     async def _finish(self, report: StageReport, error: str | None) -> None:
@@ -87,9 +87,15 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
                     session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id()
                 )
 
+        async def few_run() -> bool:
+            # Every distinct tag costs this process a thread and a socket for good.
+            async with run.database.alone() as connection:
+                return not await processes.more_run_than(connection, run.settings.tag_limit_processes)
+
         found = await persistently(claim)
         mine = tuple(process for process in found if process.skipped is None)
-        this = Tick(stage, run, token, mine, tuple(process for process in found if process.skipped))
+        skipped = tuple(process for process in found if process.skipped)
+        this = Tick(stage, run, token, mine, skipped, bool(mine) and await persistently(few_run))
         keeping = run.keeper.keeping(ProcessStage, token, run.settings.stage_lease)
         async with started_when_needed(run, stage) if mine else nullcontext():
             with keeping:

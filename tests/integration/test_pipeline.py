@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from sqlalchemy import text
 
 from flows.discover_articles import discover_articles
@@ -22,6 +24,7 @@ from lib.monitoring import lifecycle
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.items import StageReport, TickReport
 from lib.monitoring.store import review, stages
+from lib.settings import settings as read_settings
 from playground.serve import Running
 from tests.world import World
 
@@ -82,6 +85,27 @@ async def test_an_article_is_discovered_prepared_commented_and_posted_once(
     await true_to_the_site(world, playground)
     process = await world.get_process(process_id)
     assert process.articles_discovered == process.comments_posted == len(rows)
+
+
+async def test_each_process_has_its_tag_while_few_run_and_none_has_when_many_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tags_of_a_tick() -> set[str]:
+        state = await discover_articles(return_state=True)  # type: ignore[call-overload]
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        async with get_client() as client:
+            async with asyncio.timeout(30):
+                while not (runs := await client.read_task_runs(flow_run_filter=mine)):
+                    await asyncio.sleep(0.2)
+        return {tag for run in runs for tag in run.tags}
+
+    monkeypatch.setenv("PRESSROOM_TAG_LIMIT_PROCESSES", "1")
+    read_settings.cache_clear()
+    first = await world.process("first")
+    assert await tags_of_a_tick() == {f"process:{first}"}
+    # One has work, and two run.
+    await world.process("second")
+    assert await tags_of_a_tick() == set()
 
 
 async def test_a_second_round_finds_nothing_new_and_looks_less_often(world: World, playground: Running) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
+from lib.database import Executor
 from lib.errors import Conflict, Invalid, NotFound
 from lib.monitoring.models import (
     AIComment,
@@ -109,6 +110,11 @@ async def parts(session: AsyncSession, process: MonitoringProcess) -> ProcessPar
 async def running_count(session: AsyncSession, user_id: UUID) -> int:
     statement = select(func.count()).where(MonitoringProcess.user_id == user_id, MonitoringProcess.status == "running")
     return (await session.execute(statement)).scalar_one()
+
+
+async def more_run_than(executor: Executor, number: int) -> bool:
+    statement = select(MonitoringProcess.id).where(MonitoringProcess.status == "running").offset(number).limit(1)
+    return (await executor.execute(statement)).first() is not None
 
 
 async def running_by_owner(session: AsyncSession) -> dict[UUID, int]:
