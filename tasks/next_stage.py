@@ -19,8 +19,8 @@ from lib.monitoring.runtime import Runtime
 from lib.monitoring.stages import FLOWS, Stage, next_stage
 from lib.monitoring.store import stages
 
-# Seconds until it is asked again, doubled each time: one that was asked for needs a moment to come, and may not.
-SHORTEST, LONGEST = 2.0, 64.0
+# Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
+SHORTEST, LONGEST = 1.0, 64.0
 YET_TO_COME = (StateType.SCHEDULED, StateType.PENDING)
 
 log = structlog.get_logger()
@@ -52,25 +52,27 @@ class _Following:
         self._asked: UUID | None = None
 
     async def start_until(self, over: asyncio.Event) -> None:
-        """Look whenever something was made, ever more seldom, and in the end once more."""
+        """Look whenever something was made, and in the end once more."""
         pause = SHORTEST
         while not over.is_set():
             await _either(self._made, over)
             if self._made.is_set():
-                await self._start()
+                pause = min(2 * pause, LONGEST) if await self._start() else SHORTEST
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), pause)
-                pause = min(2 * pause, LONGEST)
         if self._made.is_set():
             await self._start()
 
-    async def _start(self) -> None:
+    async def _start(self) -> bool:
+        """Ask for a run if something waits for one; return whether it does."""
         self._made.clear()
+        waited_for = await persistently(self._is_waited_for)
         try:
-            if await persistently(self._is_waited_for):
+            if waited_for:
                 self._asked = await ask_for(self._stage, self._asked)
         except (PrefectException, httpx.HTTPError) as error:
             log.warning("the next stage waits for its schedule", stage=self._stage, error=str(error))
+        return waited_for
 
     async def _is_waited_for(self) -> bool:
         async with self._run.database.alone() as connection:

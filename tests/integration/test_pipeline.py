@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -22,7 +21,7 @@ from lib.database import Database
 from lib.errors import Invalid, SessionHeldError
 from lib.monitoring import lifecycle
 from lib.monitoring.guard import PREFIX
-from lib.monitoring.items import StageReport, TickReport
+from lib.monitoring.items import TickReport
 from lib.monitoring.store import review, stages
 from lib.settings import settings as read_settings
 from playground.serve import Running
@@ -133,26 +132,28 @@ async def test_stages_go_on_while_an_earlier_one_runs_and_carry_an_article_throu
     world: World, playground: Running
 ) -> None:
     process_id = await world.process()
-    token = work.new_id()
+    await world.comments(process_id, 1)
     async with world.database.session() as session:
-        await stages.claim_stages(session, "discovery", None, token, 60, None)
-    later = [asyncio.create_task(stage()) for stage in STAGES[1:]]
-    async with asyncio.timeout(60):
-        while await held_stages(world) < len(STAGES):
-            await asyncio.sleep(0.05)
-    article = an_article(playground)
-    # What discovery finds, and then its end.
-    await world.comments(process_id, 1, next_attempt_at=datetime(2999, 1, 1, tzinfo=UTC))
-    async with world.database.session() as session:
-        await session.execute(
-            text("UPDATE ai_comments SET mymoment_article_id = :article, next_attempt_at = NULL"),
-            {"article": article},
-        )
-    async with world.database.session() as session:
-        await stages.finish_stage(session, "discovery", token, StageReport(process_id, "watch"))
-    await asyncio.gather(*later)
+        article = {"article": an_article(playground)}
+        await session.execute(text("UPDATE ai_comments SET mymoment_article_id = :article"), article)
+    fault(playground, "article", "latency", seconds=3, times=1)
+    running = []
+    for number, stage in enumerate(STAGES[1:], 1):
+        running.append(asyncio.create_task(stage()))
+        async with asyncio.timeout(60):
+            while await held_stages(world) < number:
+                await asyncio.sleep(0.02)
+    assert {row.status for row in await world.all_comments()} == {"discovered"}
+    await asyncio.gather(*running)
     assert {row.status for row in await world.all_comments()} == {"posted"}
     await true_to_the_site(world, playground)
+
+
+async def test_a_stage_takes_no_process_for_what_discovery_may_find(world: World) -> None:
+    await world.process()
+    async with world.database.session() as session:
+        assert await stages.claim_stages(session, "discovery", None, work.new_id(), 60, None)
+    assert [report.reports for report in await run_all(STAGES[1:])] == [()] * 3
 
 
 def an_article(playground: Running) -> str:
