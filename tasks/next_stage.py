@@ -4,11 +4,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
 import structlog
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment
@@ -21,25 +29,33 @@ from lib.monitoring.store import stages
 
 # Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
 SHORTEST, LONGEST = 1.0, 64.0
-YET_TO_COME = (StateType.SCHEDULED, StateType.PENDING)
 
 log = structlog.get_logger()
 
 
-async def ask_for(stage: Stage, before: UUID | None = None) -> UUID | None:
-    """Ask Prefect for a run of the stage's deployment, and do not wait for it. Return the run that is to come.
+async def ask_for(stage: Stage) -> bool:
+    """Ask Prefect for a run of the stage's deployment now, and do not wait for it; return whether one is to come.
 
-    It is `before`, an earlier answer, if that has not begun. None while the schedule is paused: whoever paused it wants
-    that the stage does not run.
+    None is asked for beside one that is yet to begin; nor while the schedule is paused: whoever paused it does not want
+    the stage to run.
     """
     name = FLOWS[stage]
     async with get_client() as client:
-        if before is not None and (run := await client.read_flow_run(before)).state_type in YET_TO_COME:
-            return run.id
         found = await client.read_deployment_by_name(f"{name}/{name}")
         if found.paused or not any(schedule.active for schedule in found.schedules):
-            return None
-        return (await client.create_flow_run_from_deployment(found.id)).id
+            return False
+        if not await client.read_flow_runs(flow_run_filter=_yet_to_begin(found.id), limit=1):
+            await client.create_flow_run_from_deployment(found.id)
+    return True
+
+
+def _yet_to_begin(deployment_id: UUID) -> FlowRunFilter:
+    """The runs whose time has come."""
+    return FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
 
 
 class _Following:
@@ -49,11 +65,11 @@ class _Following:
         self._run = run
         self._stage = stage
         self._made = made
-        self._asked: UUID | None = None
 
     async def start_until(self, over: asyncio.Event) -> None:
-        """Look whenever something was made, and in the end once more."""
+        """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
+        self._made.set()
         while not over.is_set():
             await _either(self._made, over)
             if self._made.is_set():
@@ -69,7 +85,7 @@ class _Following:
         waited_for = await persistently(self._is_waited_for)
         try:
             if waited_for:
-                self._asked = await ask_for(self._stage, self._asked)
+                await ask_for(self._stage)
         except (PrefectException, httpx.HTTPError) as error:
             log.warning("the next stage waits for its schedule", stage=self._stage, error=str(error))
         return waited_for

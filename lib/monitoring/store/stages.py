@@ -154,13 +154,12 @@ def _abandoned(stage: Stage) -> Select[tuple[UUID]]:
 
 
 async def is_waited_for(executor: Executor, stage: Stage) -> bool:
-    """Whether comments wait for the stage in a process for which it does not run."""
-    comments = exists().where(AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
+    """Whether a tick of the stage that began now would find a process."""
     statement = (
         select(MonitoringProcess.id)
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), work.unheld(ProcessStage))
-        .where(MonitoringProcess.id.in_(_with_comments(stage)), comments)
+        .where(_has_work(stage))
         .limit(1)
     )
     return (await executor.execute(statement)).first() is not None
