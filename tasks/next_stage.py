@@ -1,4 +1,4 @@
-"""A stage that has made something has the next one started, which by itself comes a quarter of an interval later."""
+"""A tick has the stages after its own started, which by themselves come a quarter of an interval after each other."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from prefect.runtime import deployment
 from lib.database import persistently
 from lib.monitoring import nudges
 from lib.monitoring.runtime import Runtime
-from lib.monitoring.stages import FLOWS, Stage, next_stage
+from lib.monitoring.stages import FLOWS, Stage, after
 from lib.monitoring.store import stages
 
 # Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
@@ -59,29 +59,29 @@ def _yet_to_begin(deployment_id: UUID) -> FlowRunFilter:
 
 
 class _Following:
-    """The stage after a tick's own, and how it comes to run."""
+    """A stage after a tick's own, and how it comes to run."""
 
-    def __init__(self, run: Runtime, stage: Stage, made: asyncio.Event) -> None:
+    def __init__(self, run: Runtime, stage: Stage) -> None:
         self._run = run
         self._stage = stage
-        self._made = made
 
     async def start_until(self, over: asyncio.Event) -> None:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
-        self._made.set()
-        while not over.is_set():
-            await _either(self._made, over)
-            if self._made.is_set():
-                pause = min(2 * pause, LONGEST) if await self._start() else SHORTEST
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(over.wait(), pause)
-        if self._made.is_set():
-            await self._start()
+        with nudges.listening(None, self._stage) as made:
+            made.set()
+            while not over.is_set():
+                await _either(made, over)
+                if made.is_set():
+                    made.clear()
+                    pause = min(2 * pause, LONGEST) if await self._start() else SHORTEST
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(over.wait(), pause)
+            if made.is_set():
+                await self._start()
 
     async def _start(self) -> bool:
         """Ask for a run if something waits for one; return whether it does."""
-        self._made.clear()
         waited_for = await persistently(self._is_waited_for)
         try:
             if waited_for:
@@ -97,23 +97,22 @@ class _Following:
 
 @asynccontextmanager
 async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]:
-    """While a tick of `stage` runs: start the next one for what this one makes, unless it is served already.
+    """While a tick of `stage` runs: start the stages after it, where they have or will have work and do not run.
 
     Only for a run of a deployment; a tick that a person or a test awaits has no schedule beside it.
     """
-    following = next_stage(stage)
-    if following is None or deployment.get_id() is None:
+    if deployment.get_id() is None:
         yield
         return
     over = asyncio.Event()
-    with nudges.listening(None, following) as made:
-        starting = asyncio.create_task(_Following(run, following, made).start_until(over))
-        try:
-            yield
-            over.set()
-            await starting
-        finally:
-            starting.cancel()
+    starting = [asyncio.create_task(_Following(run, each).start_until(over)) for each in after(stage)]
+    try:
+        yield
+        over.set()
+        await asyncio.gather(*starting)
+    finally:
+        for each in starting:
+            each.cancel()
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from itertools import product
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from lib.monitoring.stages import STAGES, Stage
+from lib.monitoring.stages import Stage, after
 
 # By event loop, since an event belongs to one.
 _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None, Stage], set[asyncio.Event]]]()
@@ -35,16 +35,12 @@ def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
     """The stage has made something of these processes: the next one may take it."""
-    _wake(_after(stage)[:1], [*process_ids, None])
+    _wake(after(stage)[:1], [*process_ids, None])
 
 
 def ended(stage: Stage, process_id: UUID) -> None:
     """The stage has nothing more for the process: whoever waited for it need not."""
-    _wake(_after(stage), [process_id])
-
-
-def _after(stage: Stage) -> Sequence[Stage]:
-    return STAGES[STAGES.index(stage) + 1 :]
+    _wake(after(stage), [process_id])
 
 
 def _wake(stages: Sequence[Stage], process_ids: Iterable[UUID | None]) -> None:

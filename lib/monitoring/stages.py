@@ -8,9 +8,9 @@ CommentStatus = Literal["discovered", "prepared", "generated", "posted", "failed
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
-def next_stage(stage: Stage) -> Stage | None:
-    """The one that takes what this one makes; None after the last."""
-    return next(iter(STAGES[STAGES.index(stage) + 1 :]), None)
+def after(stage: Stage) -> tuple[Stage, ...]:
+    """The stages that come after it, first the one that takes what it makes."""
+    return STAGES[STAGES.index(stage) + 1 :]
 
 
 # The flow, and the deployment of the same name, that runs each stage.

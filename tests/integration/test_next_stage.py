@@ -1,4 +1,4 @@
-"""A stage that has made something has the next one started: what Prefect's server is asked for."""
+"""A tick has the stages after its own started: what Prefect's server is asked for."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -16,6 +16,7 @@ from prefect.states import Running
 
 from flows.discover_articles import discover_articles
 from flows.generate_comments_for_articles import generate_comments_for_articles
+from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
 from tasks import next_stage
 from tests.world import World
@@ -68,8 +69,11 @@ async def test_what_a_stage_makes_starts_the_next_one_once_and_nothing_made_star
     await tick(discover_articles)
     assert len(await asked_for(prefect, preparation)) == 1
     assert await asked_for(prefect, generation) == []
+    posting = await deployed(prefect, post_comments_for_articles)
     await tick(prepare_content_of_articles)
     assert len(await asked_for(prefect, generation)) == 1
+    # It is there, waiting, when the first comment is written.
+    assert len(await asked_for(prefect, posting)) == 1
 
 
 async def test_a_stage_that_somebody_paused_is_not_started(
