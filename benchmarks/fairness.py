@@ -31,6 +31,7 @@ LLM_SECONDS, PAGE_SECONDS, AT_ONCE = 1.0, 0.05, 20
 ROUNDS = 3
 AHEAD = 10.0  # seconds that the big one is at work before the others come
 TICK = 15.0
+STAGGER = 0.5
 PATIENCE = 300.0
 GOAL = 2.0
 BULK = 1_000
@@ -174,8 +175,13 @@ class _Field:
         """A tick of each stage now and every so often, whether or not the last one is over, as a schedule has it."""
         running: set[asyncio.Task[object]] = set()
 
+        async def begin(number: int, flow: Flow) -> None:
+            # No Prefect has the later stages started here: each comes when the one before has begun.
+            await asyncio.sleep(number * STAGGER)
+            await flow()
+
         def tick() -> None:
-            running.update(asyncio.ensure_future(flow()) for flow in _flows())
+            running.update(asyncio.ensure_future(begin(*each)) for each in enumerate(_flows()))
 
         async def again_and_again() -> None:
             while True:
