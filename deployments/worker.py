@@ -56,15 +56,19 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
             return
         await _tidy_up(client, settings, worker.name)
     # The clients of all runs; each would open its own, and read the certificates of the world for it.
-    async with AsyncClientContext.get_or_create(), contextlib.AsyncExitStack() as stack:
-        stack.enter_context(SyncClientContext.get_or_create())
-        working = asyncio.create_task(worker.start(printer=_say))
-        _tell(ready_file)
-        try:
-            if await _unless(stop, working):
-                raise RuntimeError("the worker ended by itself")
-        finally:
-            await _end(worker, working)
+    with SyncClientContext.get_or_create():
+        async with AsyncClientContext.get_or_create():
+            await _work(worker, stop, ready_file)
+
+
+async def _work(worker: InProcessWorker, stop: asyncio.Event, ready_file: Path | None) -> None:
+    working = asyncio.create_task(worker.start(printer=_say))
+    _tell(ready_file)
+    try:
+        if await _unless(stop, working):
+            raise RuntimeError("the worker ended by itself")
+    finally:
+        await _end(worker, working)
 
 
 def _tell(ready_file: Path | None) -> None:

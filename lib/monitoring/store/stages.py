@@ -34,8 +34,11 @@ def _upstream_at_work(stage: Stage) -> Select[tuple[UUID]]:
     Not discovery: most of its looks find nothing, and what one finds is there at once, in its end.
     """
     other = aliased(ProcessStage)
-    before = STAGES[1 : STAGES.index(stage)]
-    return select(other.monitoring_process_id).where(other.stage.in_(before), work.held(other))
+    return select(other.monitoring_process_id).where(other.stage.in_(_upstream(stage)), work.held(other))
+
+
+def _upstream(stage: Stage) -> tuple[Stage, ...]:
+    return STAGES[1 : STAGES.index(stage)]
 
 
 def _with_comments(stage: Stage) -> Select[tuple[UUID]]:
@@ -194,6 +197,8 @@ async def note_tick(executor: Executor, stage: Stage, error: str | None) -> None
 
 
 async def upstream_runs(executor: Executor, stage: Stage, process_id: UUID) -> bool:
+    if not _upstream(stage):
+        return False
     return (await executor.execute(_upstream_runs(stage), {"the_process": process_id})).first() is not None
 
 
