@@ -35,7 +35,7 @@ async def look_at_index(watch: Watch) -> Look:
     return await discovery.look(watch)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="discovery of {process.name}", cache_policy=NO_CACHE)
 async def discover_process(process: ProcessRef, watches: tuple[Watch, ...]) -> StageReport:
     """Look at the index with each login that is due, and save what is new in one batch."""
     look = as_item_run(look_at_index)

@@ -16,7 +16,7 @@ async def generate_comment(item: CommentToGenerate) -> Outcome:
     return await generation.generate(item)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="generation of {process.name}", cache_policy=NO_CACHE)
 async def generate_for_process(process: ProcessRef) -> StageReport:
     """Ask the process's provider, with a fair share of the calls that it takes at once."""
     try:

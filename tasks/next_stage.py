@@ -29,6 +29,10 @@ from lib.monitoring.store import stages
 
 # Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
 SHORTEST, LONGEST = 1.0, 64.0
+# Seconds in which a tick of the stage, if one runs in this worker, takes what was made.
+GRACE = 0.5
+# Seconds at most that a tick waits until its server was asked; afterwards that is busy with the runs of its items.
+HEAD_START = 1.0
 
 log = structlog.get_logger()
 
@@ -64,19 +68,21 @@ class _Following:
     def __init__(self, run: Runtime, stage: Stage) -> None:
         self._run = run
         self._stage = stage
+        self.looked = asyncio.Event()
 
     async def start_until(self, over: asyncio.Event) -> None:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
         with nudges.listening(None, self._stage) as made:
-            made.set()
+            await self._start()
+            self.looked.set()
             while not over.is_set():
                 await _either(made, over)
                 if made.is_set():
+                    await _at_most(GRACE, over)
                     made.clear()
                     pause = min(2 * pause, LONGEST) if await self._start() else SHORTEST
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(over.wait(), pause)
+                    await _at_most(pause, over)
             if made.is_set():
                 await self._start()
 
@@ -105,14 +111,22 @@ async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]
         yield
         return
     over = asyncio.Event()
-    starting = [asyncio.create_task(_Following(run, each).start_until(over)) for each in after(stage)]
+    following = [_Following(run, each) for each in after(stage)]
+    starting = [asyncio.create_task(each.start_until(over)) for each in following]
     try:
+        for each in following:
+            await _at_most(HEAD_START, each.looked)
         yield
         over.set()
         await asyncio.gather(*starting)
     finally:
-        for each in starting:
-            each.cancel()
+        for start in starting:
+            start.cancel()
+
+
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -18,7 +18,7 @@ async def post_comment(item: CommentToPost) -> Outcome:
     return await posting.post(item)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="posting of {process.name}", cache_policy=NO_CACHE)
 async def post_for_process(process: ProcessRef) -> StageReport:
     """Post with every login of the process at once, each at its own pace."""
     logins = await posting.logins_of(process.id)

@@ -18,7 +18,7 @@ async def prepare_article(item: ArticleToPrepare) -> Outcome:
     return await preparation.prepare(item)
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="preparation of {process.name}", cache_policy=NO_CACHE)
 async def prepare_process(process: ProcessRef) -> StageReport:
     """Fetch the pages that wait, a few at once."""
     return await Turns(

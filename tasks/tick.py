@@ -1,6 +1,7 @@
 """One tick of a stage: claim the processes that have work for it, serve them all at once, note how it went."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from tasks.next_stage import started_when_needed
 
 StageTask = Task[..., Any]
 
+# Seconds until a process that got work while others are served is served too.
+LOOK = 0.2
+
 
 @dataclass
 class Tick:
@@ -30,26 +34,79 @@ class Tick:
 
     stage: Stage
     run: Runtime
-    token: UUID
-    processes: tuple[ProcessRef, ...]
-    skipped: tuple[ProcessRef, ...]
-    tagged: bool
-    """Each task run of a process carries the process's own tag."""
+    process_id: UUID | None
+    """The only one that it may claim."""
+    token: UUID = field(default_factory=work.new_id)
+    processes: tuple[ProcessRef, ...] = ()
+    skipped: tuple[ProcessRef, ...] = ()
+    tagged: bool = False
+    """Each process has a task run, with its own tag."""
     reports: list[StageReport] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
+    async def begin(self) -> None:
+        """Claim every process that has work now."""
+        found = await self._claim()
+        self.processes = tuple(process for process in found if process.skipped is None)
+        self.skipped = tuple(process for process in found if process.skipped)
+        self.tagged = bool(self.processes) and await persistently(self._few_run)
+
     async def each(self, task: StageTask, *more: Callable[[ProcessRef], Any]) -> None:
-        """Run the task for every process at once, with what `more` makes of the process as further arguments."""
-        await asyncio.gather(*(self._one(task, process, more) for process in self.processes))
+        """Run the task for every process at once, with what `more` makes of the process as further arguments.
+
+        Until the next tick is due, others that get work meanwhile are served too, each process once.
+        """
+        until = time.monotonic() + self.run.settings.stage_interval
+        serving = {asyncio.create_task(self._one(task, process, more)) for process in self.processes}
+        with nudges.listening(None, self.stage) as made:
+            try:
+                while serving:
+                    _, serving = await asyncio.wait(serving, timeout=LOOK)
+                    if made.is_set() and self.process_id is None and time.monotonic() < until:
+                        made.clear()
+                        further = await self._further()
+                        serving |= {asyncio.create_task(self._one(task, process, more)) for process in further}
+            finally:
+                for each in serving:
+                    each.cancel()
+                await asyncio.gather(*serving, return_exceptions=True)
 
     @property
     def report(self) -> TickReport:
         return TickReport(self.stage, tuple(self.reports), self.skipped)
 
+    async def _claim(self) -> list[ProcessRef]:
+        served = [process.id for process in self.processes]
+
+        async def claim() -> list[ProcessRef]:
+            async with self.run.database.session() as session:
+                return await stages.claim_stages(
+                    session,
+                    self.stage,
+                    self.process_id,
+                    self.token,
+                    self.run.settings.stage_lease,
+                    flow_run.get_id(),
+                    but=served,
+                )
+
+        return await persistently(claim)
+
+    async def _further(self) -> tuple[ProcessRef, ...]:
+        further = tuple(process for process in await self._claim() if process.skipped is None)
+        self.processes += further
+        return further
+
+    async def _few_run(self) -> bool:
+        # Every distinct tag costs this process a thread and a socket for good, a task run Prefect's server its time.
+        async with self.run.database.alone() as connection:
+            return not await processes.more_run_than(connection, self.run.settings.tag_limit_processes)
+
     async def _one(self, task: StageTask, process: ProcessRef, more: tuple[Callable[[ProcessRef], Any], ...]) -> None:
         report, error = StageReport(process.id, process.name), None
+        serve = task.with_options(tags=[f"process:{process.id}"]) if self.tagged else task.fn
         try:
-            report = await self._named(task, process)(process, *(make(process) for make in more))
+            report = await serve(process, *(make(process) for make in more))
         except Exception as trouble:  # noqa: BLE001 - raised by the tick when every process had its turn
             error = f"{type(trouble).__name__}: {trouble}"
             self.unexpected.append(trouble)
@@ -58,13 +115,6 @@ class Tick:
             raise
         self.reports.append(report)
         await self._finish(report, error)
-
-    def _named(self, task: StageTask, process: ProcessRef) -> StageTask:
-        return task.with_options(
-            # A template: the braces in a person's own words are no places in it.
-            task_run_name=f"{self.stage} of {process.name}".replace("{", "{{").replace("}", "}}"),
-            tags=[f"process:{process.id}"] if self.tagged else [],
-        )
 
     async def _finish(self, report: StageReport, error: str | None) -> None:
         async def write() -> None:
@@ -79,25 +129,10 @@ class Tick:
 async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
     """Open the runtime, claim, and in the end note the tick; raise the first unexpected error then."""
     async with opened() as run:
-        token = work.new_id()
-
-        async def claim() -> list[ProcessRef]:
-            async with run.database.session() as session:
-                return await stages.claim_stages(
-                    session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id()
-                )
-
-        async def few_run() -> bool:
-            # Every distinct tag costs this process a thread and a socket for good.
-            async with run.database.alone() as connection:
-                return not await processes.more_run_than(connection, run.settings.tag_limit_processes)
-
-        found = await persistently(claim)
-        mine = tuple(process for process in found if process.skipped is None)
-        skipped = tuple(process for process in found if process.skipped)
-        this = Tick(stage, run, token, mine, skipped, bool(mine) and await persistently(few_run))
-        keeping = run.keeper.keeping(ProcessStage, token, run.settings.stage_lease)
-        async with started_when_needed(run, stage) if mine else nullcontext():
+        this = Tick(stage, run, process_id)
+        await this.begin()
+        keeping = run.keeper.keeping(ProcessStage, this.token, run.settings.stage_lease)
+        async with started_when_needed(run, stage) if this.processes else nullcontext():
             with keeping:
                 yield this
         await _note(this)

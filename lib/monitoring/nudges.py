@@ -4,7 +4,7 @@ A hint and no more. What it wakes looks into the database, and whoever hears not
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from uuid import UUID
@@ -20,7 +20,7 @@ _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None
 def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
     """The event is set when an earlier stage of the process has made something or has ended.
 
-    Without a process, when the one before has made something, of whatever process.
+    Without a process, when the stage before has made something of one that nobody here listens for.
     """
     here = _listeners.setdefault(asyncio.get_running_loop(), {})
     event, key = asyncio.Event(), (process_id, stage)
@@ -35,16 +35,19 @@ def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
     """The stage has made something of these processes: the next one may take it."""
-    _wake(after(stage)[:1], [*process_ids, None])
+    for following, process_id in product(after(stage)[:1], process_ids):
+        if not _wake(following, process_id):
+            _wake(following, None)
 
 
 def ended(stage: Stage, process_id: UUID) -> None:
     """The stage has nothing more for the process: whoever waited for it need not."""
-    _wake(after(stage), [process_id])
+    for following in after(stage):
+        _wake(following, process_id)
 
 
-def _wake(stages: Sequence[Stage], process_ids: Iterable[UUID | None]) -> None:
-    here = _listeners.get(asyncio.get_running_loop(), {})
-    for key in product(process_ids, stages):
-        for event in here.get(key, ()):
-            event.set()
+def _wake(stage: Stage, process_id: UUID | None) -> bool:
+    listeners = _listeners.get(asyncio.get_running_loop(), {}).get((process_id, stage), set())
+    for event in listeners:
+        event.set()
+    return bool(listeners)

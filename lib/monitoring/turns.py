@@ -251,11 +251,8 @@ class Turns(Generic[Item]):
 
     async def _more_to_come(self) -> bool:
         """Whether to look again: while our own items may come back, or an earlier stage still runs."""
-        if await persistently(self._upstream_runs):
+        if bool(self._at_work) or await persistently(self._upstream_runs):
             await self._rest()
-            return True
-        if self._at_work:
-            await self._finish(asyncio.FIRST_COMPLETED)
             return True
         # The earlier stage may have ended with a last item between our look and that answer.
         return await self._last_look()

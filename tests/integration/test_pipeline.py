@@ -19,7 +19,7 @@ from flows.prepare_content_of_articles import prepare_content_of_articles
 from lib import http, work
 from lib.database import Database
 from lib.errors import Invalid, SessionHeldError
-from lib.monitoring import lifecycle
+from lib.monitoring import lifecycle, nudges
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.items import TickReport
 from lib.monitoring.store import review, stages
@@ -86,25 +86,31 @@ async def test_an_article_is_discovered_prepared_commented_and_posted_once(
     assert process.articles_discovered == process.comments_posted == len(rows)
 
 
-async def test_each_process_has_its_tag_while_few_run_and_none_has_when_many_do(
+async def test_each_process_has_its_task_run_and_its_tag_while_few_run_and_none_has_when_many_do(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tags_of_a_tick() -> set[str]:
+    async def task_runs_of_a_tick(number: int) -> dict[str, set[str]]:
+        """The tags of each by its name, once so many and the moment of one more have come."""
         state = await discover_articles(return_state=True)  # type: ignore[call-overload]
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
         async with get_client() as client:
             async with asyncio.timeout(30):
-                while not (runs := await client.read_task_runs(flow_run_filter=mine)):
+                while len(await client.read_task_runs(flow_run_filter=mine)) < number:
                     await asyncio.sleep(0.2)
-        return {tag for run in runs for tag in run.tags}
+            await asyncio.sleep(1)
+            runs = await client.read_task_runs(flow_run_filter=mine)
+        return {run.name: set(run.tags) for run in runs}
 
+    monkeypatch.setenv("PRESSROOM_ITEM_TASK_RUNS", "true")
     monkeypatch.setenv("PRESSROOM_TAG_LIMIT_PROCESSES", "1")
     read_settings.cache_clear()
-    first = await world.process("first")
-    assert await tags_of_a_tick() == {f"process:{first}"}
+    first = await world.process("first {one}")
+    found = await task_runs_of_a_tick(2)
+    assert found.pop("discovery of first {one}") == {f"process:{first}"}
+    assert len(found) == 1
     # One has work, and two run.
     await world.process("second")
-    assert await tags_of_a_tick() == set()
+    assert await task_runs_of_a_tick(1) == {name: set() for name in found}
 
 
 async def test_a_second_round_finds_nothing_new_and_looks_less_often(world: World, playground: Running) -> None:
@@ -154,6 +160,33 @@ async def test_a_stage_takes_no_process_for_what_discovery_may_find(world: World
     async with world.database.session() as session:
         assert await stages.claim_stages(session, "discovery", None, work.new_id(), 60, None)
     assert [report.reports for report in await run_all(STAGES[1:])] == [()] * 3
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["any", "named"])
+async def test_a_process_that_gets_work_while_others_are_served_is_served_in_the_same_tick_once(
+    world: World,
+    playground: Running,
+    named: bool,
+) -> None:
+    first, second = await world.process("first"), await world.process("second")
+    await discover_articles(first)
+    fault(playground, "article", "latency", seconds=5, times=1)
+    tick = asyncio.create_task(prepare_content_of_articles(first if named else None))
+    async with asyncio.timeout(60):
+        while not await held_stages(world):
+            await asyncio.sleep(0.02)
+    await discover_articles(second)
+    await asyncio.sleep(2)
+    await world.comments(second, 1)
+    nudges.made("discovery", [second])
+    assert not tick.done()
+    report = await tick
+    assert sorted(each.process for each in report.reports) == (["first"] if named else ["first", "second"])
+    assert await held_stages(world) == 0
+    prepared = {row.monitoring_process_id for row in await world.all_comments() if row.status == "prepared"}
+    assert prepared == ({first} if named else {first, second})
+    # What came when it was served is a later tick's.
+    assert {row.monitoring_process_id for row in await world.all_comments() if row.status == "discovered"} == {second}
 
 
 def an_article(playground: Running) -> str:

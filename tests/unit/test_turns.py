@@ -71,3 +71,20 @@ async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatc
     async with asyncio.timeout(10):
         assert (await running).done == 1
     assert stage.looks < 20
+
+
+async def test_whoever_listens_for_no_process_is_told_of_what_nobody_else_takes() -> None:
+    with nudges.listening(None, "generation") as any_of_them:
+        with nudges.listening(PROCESS.id, "generation") as own:
+            nudges.made("preparation", [PROCESS.id])
+            assert own.is_set()
+            assert not any_of_them.is_set()
+            nudges.made("preparation", [PROCESS.id, uuid4()])
+            assert any_of_them.is_set()
+        any_of_them.clear()
+        nudges.made("preparation", [PROCESS.id])
+        assert any_of_them.is_set()
+        any_of_them.clear()
+        nudges.made("generation", [PROCESS.id])
+        nudges.ended("preparation", PROCESS.id)
+        assert not any_of_them.is_set()

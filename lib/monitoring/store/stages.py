@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Select, Uuid, all_, and_, cast, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -67,9 +67,15 @@ def _has_work(stage: Stage, *, due: bool = True) -> ColumnElement[bool]:
 
 
 async def claim_stages(
-    session: AsyncSession, stage: Stage, process_id: UUID | None, token: UUID, lease: float, flow_run_id: str | None
+    session: AsyncSession,
+    stage: Stage,
+    process_id: UUID | None,
+    token: UUID,
+    lease: float,
+    flow_run_id: str | None,
+    but: Sequence[UUID] = (),
 ) -> list[ProcessRef]:
-    """Claim this stage of every process that has work for it; one that runs already is named as skipped.
+    """Claim this stage of every process that has work for it, `but` these; one that runs already is named as skipped.
 
     A process that is asked for by its id is looked at whether or not it is its turn. A second call with the same token,
     after the answer to the first was lost, finds what that one claimed.
@@ -78,6 +84,8 @@ async def claim_stages(
     here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), has_work)
     if process_id is not None:
         here = and_(here, MonitoringProcess.id == process_id)
+    if but:
+        here = and_(here, MonitoringProcess.id != all_(cast(but, ARRAY(Uuid))))
     candidates = (
         select(
             MonitoringProcess.id,
