@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     work_pool: str = "pressroom"
     stage_interval: float = Field(180, ge=5, description="between two ticks of a stage")
     item_task_runs: bool = True
-    tag_limit_processes: int = Field(50, ge=0, description="up to so many running processes carry their own tag")
+    tag_limit_processes: int = Field(50, ge=0, description="up to so many running processes have task runs")
 
     # Database
     pool_size: int = Field(2, ge=1, le=50, description="connections a flow run holds at most; more only queue up")
