@@ -114,8 +114,10 @@ async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]
     following = [_Following(run, each) for each in after(stage)]
     starting = [asyncio.create_task(each.start_until(over)) for each in following]
     try:
-        for each in following:
-            await _at_most(HEAD_START, each.looked)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEAD_START):
+                for each in following:
+                    await each.looked.wait()
         yield
         over.set()
         await asyncio.gather(*starting)
