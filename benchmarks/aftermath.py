@@ -29,11 +29,12 @@ ON_ITS_WAY = 1.0  # a comment that comes so soon after a fault was sent before i
 LATE, LONGEST = 150.0, 240.0
 STILL = 20.0  # a comment in so many seconds: they still come
 LOOK = 0.5
-# Whoever takes what somebody else holds, whose lease must have ended.
+# Whoever takes what somebody else holds, whose lease must have ended; and the wait, if it was on its way to the site.
 WITNESS = (
     "CREATE TABLE bench_takeovers (late double precision)",
     """CREATE FUNCTION bench_take_over() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO bench_takeovers VALUES (extract(epoch FROM clock_timestamp() - OLD.lease_expires_at));
+    INSERT INTO bench_takeovers VALUES (extract(epoch FROM clock_timestamp() - greatest(
+        OLD.lease_expires_at, (to_jsonb(OLD) ->> 'next_attempt_at')::timestamptz)));
     RETURN NULL; END $$""",
     *(
         f"""CREATE TRIGGER bench_witness AFTER UPDATE ON {table} FOR EACH ROW
@@ -61,7 +62,7 @@ class Recovery:
     """When the first window began in which it was as good as before; None when none did before the work ran out."""
     takeovers: int
     latest: float
-    """Of the takeovers, after the lease's end."""
+    """Of the takeovers, after the lease's end, and that of the wait before a post is looked for."""
     died: tuple[str, ...]
     """What ended though nobody killed it."""
     gone: tuple[str, ...]

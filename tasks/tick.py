@@ -61,7 +61,8 @@ class Tick:
         with nudges.listening(None, self.stage) as made:
             try:
                 while serving:
-                    _, serving = await asyncio.wait(serving, timeout=LOOK)
+                    ended, serving = await asyncio.wait(serving, timeout=LOOK)
+                    self.unexpected += [error for each in ended if isinstance(error := each.exception(), Exception)]
                     if made.is_set() and self.process_id is None and time.monotonic() < until:
                         made.clear()
                         further = await self._further()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from lib.database import Database
 from lib.errors import Invalid, SessionHeldError
 from lib.monitoring import lifecycle, nudges
 from lib.monitoring.guard import PREFIX
-from lib.monitoring.items import TickReport
+from lib.monitoring.items import StageReport, TickReport
 from lib.monitoring.store import review, stages
 from lib.settings import settings as read_settings
 from playground.serve import Running
@@ -187,6 +188,24 @@ async def test_a_process_that_gets_work_while_others_are_served_is_served_in_the
     assert prepared == ({first} if named else {first, second})
     # What came when it was served is a later tick's.
     assert {row.monitoring_process_id for row in await world.all_comments() if row.status == "discovered"} == {second}
+
+
+async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await world.process("first"), await world.process("second")
+    finish = stages.finish_stage
+
+    async def failing(executor: Any, stage: Any, token: UUID, report: StageReport, error: str | None = None) -> None:
+        if report.process_id == first:
+            raise RuntimeError("not noted")
+        await finish(executor, stage, token, report, error)
+
+    monkeypatch.setattr(stages, "finish_stage", failing)
+    with pytest.raises(RuntimeError, match="not noted"):
+        await discover_articles()
+    assert {row.monitoring_process_id for row in await world.all_comments()} == {first, second}
+    assert await held_stages(world) == 1
 
 
 def an_article(playground: Running) -> str:
