@@ -1,5 +1,6 @@
 """Stage one: find articles that deserve a comment."""
 
+from functools import partial
 from uuid import UUID
 
 from lib.monitoring.items import TickReport
@@ -13,6 +14,5 @@ async def discover_articles(process_id: UUID | None = None) -> TickReport:
     from tasks.tick import tick
 
     async with tick("discovery", process_id) as this:
-        watches = await read_watches(this.processes, due=process_id is None)
-        await this.each(discover_process, lambda process: watches[process.id])
+        await this.each(discover_process, partial(read_watches, due=process_id is None))
     return this.report

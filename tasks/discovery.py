@@ -19,8 +19,6 @@ from tasks.units import task
 async def read_watches(processes: Sequence[ProcessRef], *, due: bool) -> Mapping[UUID, tuple[Watch, ...]]:
     """The logins by process, with `due` those whose turn it is, read in one short session."""
     run = runtime()
-    if not processes:
-        return {}
 
     async def read() -> list[Watch]:
         async with run.database.session() as session:

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,50 +24,68 @@ from lib.monitoring.store import processes, stages
 from tasks.next_stage import started_when_needed
 
 StageTask = Task[..., Any]
+# Of processes that were claimed together, by their ids.
+Read = Callable[[Sequence[ProcessRef]], Awaitable[Mapping[UUID, Any]]]
 
-# Seconds until a process that got work while others are served is served too.
+# So many processes are claimed at once, and further ones so many seconds later: what one tick has not claimed yet, that
+# of another worker may.
+AT_ONCE = 10
 LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Processes whose stage was claimed at once, and the token of that claim."""
+
+    token: UUID
+    processes: tuple[ProcessRef, ...] = ()
+    skipped: tuple[ProcessRef, ...] = ()
+
+    @property
+    def at(self) -> datetime | None:
+        return next((process.claimed_at for process in self.processes), None)
+
+    @property
+    def is_full(self) -> bool:
+        """There may be more."""
+        return len(self.processes) == AT_ONCE
 
 
 @dataclass
 class Tick:
-    """The processes that this tick has claimed for its stage, and what became of them."""
+    """What this tick has claimed for its stage, and what became of it."""
 
     stage: Stage
     run: Runtime
     process_id: UUID | None
     """The only one that it may claim."""
-    token: UUID = field(default_factory=work.new_id)
-    processes: tuple[ProcessRef, ...] = ()
-    skipped: tuple[ProcessRef, ...] = ()
+    first: Claimed
     tagged: bool = False
     """Each process has a task run, with its own tag."""
     reports: list[StageReport] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
-    async def begin(self) -> None:
-        """Claim every process that has work now."""
-        found = await self._claim()
-        self.processes = tuple(process for process in found if process.skipped is None)
-        self.skipped = tuple(process for process in found if process.skipped)
-        self.tagged = bool(self.processes) and await persistently(self._few_run)
+    async def each(self, task: StageTask, read: Read | None = None) -> None:
+        """Run the task for every process, with what `read` finds of it as a further argument.
 
-    async def each(self, task: StageTask, *more: Callable[[ProcessRef], Any]) -> None:
-        """Run the task for every process at once, with what `more` makes of the process as further arguments.
-
-        Until the next tick is due, others that get work meanwhile are served too, each process once.
+        Those too that have work beyond the first claim and, until the next tick is due, those that get some meanwhile;
+        each process once, whether by this tick or by one beside it.
         """
         until = time.monotonic() + self.run.settings.stage_interval
-        serving = {asyncio.create_task(self._one(task, process, more)) for process in self.processes}
+        more = self.first.is_full
+        serving = {asyncio.create_task(self._serve(self.first, task, read))}
         with nudges.listening(None, self.stage) as made:
             try:
-                while serving:
-                    ended, serving = await asyncio.wait(serving, timeout=LOOK)
-                    self.unexpected += [error for each in ended if isinstance(error := each.exception(), Exception)]
-                    if made.is_set() and self.process_id is None and time.monotonic() < until:
+                while serving or more:
+                    if serving:
+                        ended, serving = await asyncio.wait(serving, timeout=LOOK)
+                        self.unexpected += [error for each in ended if isinstance(error := each.exception(), Exception)]
+                    came = made.is_set() and self.process_id is None and time.monotonic() < until
+                    if more or came:
                         made.clear()
-                        further = await self._further()
-                        serving |= {asyncio.create_task(self._one(task, process, more)) for process in further}
+                        claimed = await claim(self.run, self.stage, None, since=self.first.at)
+                        more = claimed.is_full
+                        serving.add(asyncio.create_task(self._serve(claimed, task, read)))
             finally:
                 for each in serving:
                     each.cancel()
@@ -74,53 +93,34 @@ class Tick:
 
     @property
     def report(self) -> TickReport:
-        return TickReport(self.stage, tuple(self.reports), self.skipped)
+        return TickReport(self.stage, tuple(self.reports), self.first.skipped)
 
-    async def _claim(self) -> list[ProcessRef]:
-        served = [process.id for process in self.processes]
+    async def _serve(self, claimed: Claimed, task: StageTask, read: Read | None) -> None:
+        processes = claimed.processes
+        with self.run.keeper.keeping(ProcessStage, claimed.token, self.run.settings.stage_lease):
+            found = await read(processes) if read is not None and processes else {}
+            each = [self._one(claimed.token, task, process, found) for process in processes]
+            ended = await asyncio.gather(*each, return_exceptions=True)
+        self.unexpected += [error for error in ended if isinstance(error, Exception)]
 
-        async def claim() -> list[ProcessRef]:
-            async with self.run.database.session() as session:
-                return await stages.claim_stages(
-                    session,
-                    self.stage,
-                    self.process_id,
-                    self.token,
-                    self.run.settings.stage_lease,
-                    flow_run.get_id(),
-                    but=served,
-                )
-
-        return await persistently(claim)
-
-    async def _further(self) -> tuple[ProcessRef, ...]:
-        further = tuple(process for process in await self._claim() if process.skipped is None)
-        self.processes += further
-        return further
-
-    async def _few_run(self) -> bool:
-        # Every distinct tag costs this process a thread and a socket for good, a task run Prefect's server its time.
-        async with self.run.database.alone() as connection:
-            return not await processes.more_run_than(connection, self.run.settings.tag_limit_processes)
-
-    async def _one(self, task: StageTask, process: ProcessRef, more: tuple[Callable[[ProcessRef], Any], ...]) -> None:
+    async def _one(self, token: UUID, task: StageTask, process: ProcessRef, found: Mapping[UUID, Any]) -> None:
         report, error = StageReport(process.id, process.name), None
         serve = task.with_options(tags=[f"process:{process.id}"]) if self.tagged else task.fn
         try:
-            report = await serve(process, *(make(process) for make in more))
+            report = await serve(process, *([found[process.id]] if found else []))
         except Exception as trouble:  # noqa: BLE001 - raised by the tick when every process had its turn
             error = f"{type(trouble).__name__}: {trouble}"
             self.unexpected.append(trouble)
         except asyncio.CancelledError:
-            await asyncio.shield(self._finish(report, "cancelled"))
+            await asyncio.shield(self._finish(token, report, "cancelled"))
             raise
         self.reports.append(report)
-        await self._finish(report, error)
+        await self._finish(token, report, error)
 
-    async def _finish(self, report: StageReport, error: str | None) -> None:
+    async def _finish(self, token: UUID, report: StageReport, error: str | None) -> None:
         async def write() -> None:
             async with self.run.database.alone() as connection:
-                await stages.finish_stage(connection, self.stage, self.token, report, error)
+                await stages.finish_stage(connection, self.stage, token, report, error)
 
         await persistently(write)
         nudges.ended(self.stage, report.process_id)
@@ -130,15 +130,44 @@ class Tick:
 async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
     """Open the runtime, claim, and in the end note the tick; raise the first unexpected error then."""
     async with opened() as run:
-        this = Tick(stage, run, process_id)
-        await this.begin()
-        keeping = run.keeper.keeping(ProcessStage, this.token, run.settings.stage_lease)
-        async with started_when_needed(run, stage) if this.processes else nullcontext():
-            with keeping:
+        this = Tick(stage, run, process_id, await claim(run, stage, process_id))
+        if this.first.processes:
+            this.tagged = await few_run(run)
+            async with started_when_needed(run, stage):
                 yield this
+        else:
+            yield this
         await _note(this)
         if this.unexpected:
             raise this.unexpected[0]
+
+
+async def claim(run: Runtime, stage: Stage, process_id: UUID | None, since: datetime | None = None) -> Claimed:
+    """Claim the stage of some processes that have work for it, or of the one."""
+    token = work.new_id()
+
+    async def take() -> list[ProcessRef]:
+        async with run.database.session() as session:
+            return await stages.claim_stages(
+                session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id(), AT_ONCE, since
+            )
+
+    found = await persistently(take)
+    return Claimed(
+        token,
+        tuple(process for process in found if process.skipped is None),
+        tuple(process for process in found if process.skipped),
+    )
+
+
+async def few_run(run: Runtime) -> bool:
+    """Every distinct tag costs this process a thread and a socket for good, a task run Prefect's server its time."""
+
+    async def read() -> bool:
+        async with run.database.alone() as connection:
+            return not await processes.more_run_than(connection, run.settings.tag_limit_processes)
+
+    return await persistently(read)
 
 
 async def _note(this: Tick) -> None:
@@ -149,7 +178,7 @@ async def _note(this: Tick) -> None:
             await stages.note_tick(connection, this.stage, error)
 
     await persistently(write)
-    if this.reports or this.skipped:
+    if this.reports or this.first.skipped:
         await acreate_table_artifact(
             key=f"{this.stage}-report", table=_rows(this), description=f"What one tick of {this.stage} did."
         )
@@ -167,5 +196,5 @@ def _rows(this: Tick) -> list[dict[str, Any]]:
         }
         for report in this.reports
     ]
-    skipped = [{"process": process.name, "note": f"skipped: {process.skipped}"} for process in this.skipped]
+    skipped = [{"process": process.name, "note": f"skipped: {process.skipped}"} for process in this.first.skipped]
     return [*served, *skipped]

@@ -79,7 +79,8 @@ def _of_workers(figures: ScaleFigures) -> Iterator[str]:
     first = figures.workers[0]
     yield f"### {first.articles} articles of {workers.PROCESSES} processes, by the number of workers"
     yield ""
-    yield f"Every worker ticks all stages. {os.cpu_count()} cores for the workers, the servers and the site."
+    yield "Each ticks all stages, by the one schedule that they share."
+    yield f"{os.cpu_count()} cores for the workers, the servers and the site."
     yield ""
     header = (
         "workers",

@@ -1,5 +1,6 @@
 """A worker of a measurement: ticks all four stages from the word `go` on, until its input ends.
 
+Its argument is how many there are: they share one schedule, so each pauses for as many seconds between its ticks.
 Its last line says, as JSON, what it did of each stage and how many seconds of CPU that took.
 """
 
@@ -16,7 +17,7 @@ from lib.garbage import spare_the_collector
 from lib.monitoring.items import TickReport
 from lib.monitoring.stages import Stage
 
-PAUSE = 1.0
+PAUSE = 1.0  # seconds between two ticks of a stage, by whichever worker
 
 
 async def main() -> None:
@@ -41,7 +42,7 @@ async def _again_and_again(stage: Stage, flow: Flow, done: "Counter[Stage]", end
         report = await flow()
         assert isinstance(report, TickReport)
         done[stage] += report.done
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE * int(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ async def measure(database: Database, site: str) -> list[WorkersFigure]:
 
 async def _with(number: int, world: World, template: Any, provider: Any, logins: Sequence[Any]) -> WorkersFigure:
     with ExitStack() as stack:
-        running = [stack.enter_context(_worker()) for _ in range(number)]
+        running = [stack.enter_context(_worker(number)) for _ in range(number)]
         await asyncio.gather(*(asyncio.to_thread(_ready, each) for each in running))
         articles = await _work(world, number, template, provider, logins)
         used, calls, began = by_component(), await _calls(world), time.perf_counter()
@@ -82,8 +82,8 @@ async def _with(number: int, world: World, template: Any, provider: Any, logins:
     )
 
 
-def _worker() -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.scaling.worker"]
+def _worker(of: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.scaling.worker", str(of)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

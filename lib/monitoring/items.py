@@ -17,6 +17,8 @@ class ProcessRef:
     name: str
     skipped: str | None = None
     owner_id: UUID | None = None
+    claimed_at: datetime | None = None
+    """By the database's clock."""
 
     @property
     def process_id(self) -> UUID:

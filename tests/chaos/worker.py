@@ -23,6 +23,7 @@ from lib import http
 from lib.monitoring import pages, posting, sites
 from lib.monitoring.items import CommentToPost, TickReport
 from lib.monitoring.mymoment import MyMoment
+from lib.monitoring.runtime import Runtime
 from lib.units import observed
 from tasks import discovery, generation, preparation, tick
 from tasks import posting as posting_tasks
@@ -62,14 +63,14 @@ def run() -> None:
 
 
 def _without_prefect() -> None:
-    async def as_with_many(_: tick.Tick) -> bool:
+    async def as_with_many(_: Runtime) -> bool:
         """No process has a task run then."""
         return False
 
     async def no_artifact(**_: Any) -> None:
         """The tables are for Prefect's pages."""
 
-    tick.Tick._few_run = as_with_many  # type: ignore[method-assign]
+    tick.few_run = as_with_many  # type: ignore[assignment]
     tick.acreate_table_artifact = no_artifact  # type: ignore[assignment,attr-defined]
 
 

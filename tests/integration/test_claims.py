@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
@@ -242,7 +242,7 @@ async def test_a_stage_that_runs_is_skipped_and_a_dead_one_is_taken_over(world: 
 
     async def claim() -> list[str | None]:
         async with world.database.session() as session:
-            found = await stages.claim_stages(session, "discovery", None, work.new_id(), LEASE, None)
+            found = await stages.claim_stages(session, "discovery", None, work.new_id(), LEASE, None, 10)
         return [process.skipped for process in found]
 
     assert await claim() == [None]
@@ -256,12 +256,39 @@ async def test_a_stage_that_runs_is_skipped_and_a_dead_one_is_taken_over(world: 
 
 
 async def test_a_claim_of_stages_whose_answer_was_lost_is_found_again_by_its_token(world: World) -> None:
-    await world.process()
-    token = work.new_id()
+    for name in "abc":
+        await world.process(name)
+    token, answers = work.new_id(), list[set[UUID]]()
     for _ in range(2):
         async with world.database.session() as session:
-            found = await stages.claim_stages(session, "discovery", None, token, LEASE, None)
-        assert [process.skipped for process in found] == [None]
+            found = await stages.claim_stages(session, "discovery", None, token, LEASE, None, 2)
+        assert [process.skipped for process in found] == [None, None]
+        answers.append({process.id for process in found})
+    assert answers[0] == answers[1]
+
+
+async def test_who_waited_longest_is_claimed_first_and_who_runs_takes_no_place(world: World) -> None:
+    first, second, third = [await world.process(name) for name in "abc"]
+
+    async def claim() -> list[UUID]:
+        async with world.database.session() as session:
+            found = await stages.claim_stages(session, "discovery", None, work.new_id(), LEASE, None, 1)
+        return [process.id for process in found if process.skipped is None]
+
+    async def let_go(process_id: UUID) -> None:
+        async with world.database.session() as session:
+            await session.execute(
+                update(ProcessStage).where(ProcessStage.monitoring_process_id == process_id).values(**work.FREE)
+            )
+
+    assert await claim() == [first]
+    assert await claim() == [second]
+    await let_go(first)
+    assert await claim() == [third]
+    assert await claim() == [first]
+    await let_go(third)
+    await let_go(second)
+    assert await claim() == [second]
 
 
 async def test_what_a_dead_run_held_is_free_at_once(world: World) -> None:
@@ -276,7 +303,7 @@ async def test_what_a_dead_run_held_is_free_at_once(world: World) -> None:
 
     async def holds(stage: Stage, flow_run_id: str) -> bool:
         async with world.database.session() as session:
-            found = await stages.claim_stages(session, stage, None, work.new_id(), LEASE, flow_run_id)
+            found = await stages.claim_stages(session, stage, None, work.new_id(), LEASE, flow_run_id, 10)
         return [process.skipped for process in found] == [None]
 
     assert await holds("generation", "dead")
@@ -302,7 +329,7 @@ async def test_a_post_that_a_dead_run_had_sent_gets_its_time_to_arrive_and_its_l
     process_id = await world.process(logins=[login])
     await world.comments(process_id, 2, status="generated", comment_content="text")
     async with world.database.session() as session:
-        await stages.claim_stages(session, "posting", None, work.new_id(), LEASE, "dead")
+        await stages.claim_stages(session, "posting", None, work.new_id(), LEASE, "dead", 10)
     sent = await claim_post(world, process_id, login)
     assert isinstance(sent, CommentToPost)
     async with world.database.session() as session:
@@ -473,7 +500,7 @@ async def test_a_dead_runs_stage_is_abandoned_only_while_it_has_work(world: Worl
     await world.comments(process_id, 1, status="prepared")
     async with world.database.session() as session:
         for stage in ("preparation", "generation"):
-            await stages.claim_stages(session, stage, None, work.new_id(), LEASE, None)
+            await stages.claim_stages(session, stage, None, work.new_id(), LEASE, None, 10)
     await world.expire_leases()
     async with world.database.session() as session:
         assert await stages.abandoned_stages(session) == ["generation"]

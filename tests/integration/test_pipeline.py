@@ -26,6 +26,7 @@ from lib.monitoring.items import StageReport, TickReport
 from lib.monitoring.store import review, stages
 from lib.settings import settings as read_settings
 from playground.serve import Running
+from tasks import tick as ticks
 from tests.world import World
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "plain_items")
@@ -159,7 +160,7 @@ async def test_stages_go_on_while_an_earlier_one_runs_and_carry_an_article_throu
 async def test_a_stage_takes_no_process_for_what_discovery_may_find(world: World) -> None:
     await world.process()
     async with world.database.session() as session:
-        assert await stages.claim_stages(session, "discovery", None, work.new_id(), 60, None)
+        assert await stages.claim_stages(session, "discovery", None, work.new_id(), 60, None, 10)
     assert [report.reports for report in await run_all(STAGES[1:])] == [()] * 3
 
 
@@ -188,6 +189,22 @@ async def test_a_process_that_gets_work_while_others_are_served_is_served_in_the
     assert prepared == ({first} if named else {first, second})
     # What came when it was served is a later tick's.
     assert {row.monitoring_process_id for row in await world.all_comments() if row.status == "discovered"} == {second}
+
+
+async def test_two_ticks_share_the_processes_and_leave_none(
+    world: World, playground: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticks, "AT_ONCE", 2)
+    monkeypatch.setattr(ticks, "LOOK", 2)
+    names = [(await world.process(name), name)[1] for name in "abcdef"]
+    await discover_articles()
+    fault(playground, "article", "latency", seconds=3, times=2)
+    reports = await asyncio.gather(prepare_content_of_articles(), prepare_content_of_articles())
+    served = [[each.process for each in report.reports] for report in reports]
+    assert sorted(served[0] + served[1]) == names
+    assert all(len(each) >= 2 for each in served)
+    assert {row.status for row in await world.all_comments()} == {"prepared"}
+    assert await held_stages(world) == 0
 
 
 async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(

@@ -1,13 +1,13 @@
 """Which stage of which process runs, when it is due, and how its ticks went."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, all_, and_, cast, exists, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -73,10 +73,12 @@ async def claim_stages(
     token: UUID,
     lease: float,
     flow_run_id: str | None,
-    but: Sequence[UUID] = (),
+    at_once: int,
+    since: datetime | None = None,
 ) -> list[ProcessRef]:
-    """Claim this stage of every process that has work for it, `but` these; one that runs already is named as skipped.
+    """Claim this stage of at most so many processes that have work for it, first who waited longest.
 
+    If fewer are free, those that run already are named as skipped. Whose stage was begun since a moment had its turn.
     A process that is asked for by its id is looked at whether or not it is its turn. A second call with the same token,
     after the answer to the first was lost, finds what that one claimed.
     """
@@ -84,18 +86,22 @@ async def claim_stages(
     here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), has_work)
     if process_id is not None:
         here = and_(here, MonitoringProcess.id == process_id)
-    if but:
-        here = and_(here, MonitoringProcess.id != all_(cast(but, ARRAY(Uuid))))
+    ours = func.coalesce(ProcessStage.claim_token == token, False)
+    if since is not None:
+        here = and_(here, or_(ours, func.coalesce(ProcessStage.last_started_at < since, True)))
+    free = or_(work.unheld(ProcessStage), ours)
     candidates = (
         select(
             MonitoringProcess.id,
             MonitoringProcess.name,
             MonitoringProcess.user_id,
-            or_(work.unheld(ProcessStage), ProcessStage.claim_token == token).label("free"),
+            free.label("free"),
+            func.now().label("at"),
         )
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(here)
-        .order_by(MonitoringProcess.id)
+        .order_by(ours.desc(), free.desc(), ProcessStage.last_started_at.asc().nulls_first(), MonitoringProcess.id)
+        .limit(at_once)
         .with_for_update(of=ProcessStage, skip_locked=True)
     )
     found = (await session.execute(candidates)).all()
@@ -108,7 +114,7 @@ async def claim_stages(
             .values(last_started_at=func.now(), flow_run_id=flow_run_id)
         )
     running = "this stage is still running"
-    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id) for row in found]
+    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at) for row in found]
 
 
 async def let_go(session: AsyncSession, flow_run_ids: Sequence[str], unknown: float) -> int:
