@@ -207,6 +207,11 @@ def goals(figures: tuple[Sequence[CostFigure], Sequence[Bound]]) -> list[Goal]:
         )
         once = each.log_ins == LOAD.processes
         found.append(Goal("log-ins", f"one a login: {LOAD.processes}", f"{each.log_ins}", once))
+        found.append(Goal("article pages a comment", "1", f"{each.articles:.2f}", each.articles <= 1))
+        if each.polls is not None:
+            better = each.polls.empty * ORIGINAL.all < ORIGINAL.empty * each.polls.all
+            seen = f"{each.polls.empty} of {each.polls.all}"
+            found.append(Goal("empty looks", f"fewer than {ORIGINAL.empty} of {ORIGINAL.all}", seen, better))
     return found
 
 

@@ -108,7 +108,8 @@ def goals(figures: ScaleFigures) -> list[Goal]:
     for each in figures.workers:
         done = f"{each.twice} twice, {each.missing} missing, speed-up {figures.workers[0].seconds / each.seconds:.2f}"
         well = not each.twice and not each.missing and each.model_calls == each.articles
-        found.append(Goal(f"{each.workers} workers", "no article done twice or lost", done, well))
+        name = "1 worker" if each.workers == 1 else f"{each.workers} workers"
+        found.append(Goal(name, "no article done twice or lost", done, well))
     checked = figures.model.check
     seen = f"{checked.ratio:.2f} × what was predicted"
     return [*found, Goal(f"a tick of {checked.processes:,} processes", "", seen, None)]

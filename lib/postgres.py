@@ -28,6 +28,8 @@ PORT = 5432  # the number in the socket's name; nothing listens on TCP
 READY_WITHIN = 30.0
 SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)  # fast, immediate, at once
 NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# The cache: one part in so many of the machine's memory; in MB, from the server's own default to what others can spare.
+MEMORY_SHARE, MEMORY_LEAST, MEMORY_MOST = 8, 128, 1024
 # Case rules for all of Unicode, ordering by code point, and the same on every machine.
 LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
@@ -130,6 +132,8 @@ def _server_options(socket_dir: Path, *, durable: bool, max_connections: int) ->
         "unix_socket_permissions=0700",
         f"port={PORT}",
         f"max_connections={max_connections}",
+        f"shared_buffers={_megabytes()}MB",
+        "wal_compression=on",
         "timezone=UTC",
         "log_timezone=UTC",
         "logging_collector=off",
@@ -137,6 +141,12 @@ def _server_options(socket_dir: Path, *, durable: bool, max_connections: int) ->
         *(() if durable else NOT_DURABLE),
     ]
     return [word for setting in settings for word in ("-c", setting)]
+
+
+def _megabytes() -> int:
+    """For the server's cache; it takes them as it fills."""
+    share = psutil.virtual_memory().total // 2**20 // MEMORY_SHARE
+    return min(max(share, MEMORY_LEAST), MEMORY_MOST)
 
 
 async def _spawn(

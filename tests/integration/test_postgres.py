@@ -176,6 +176,16 @@ async def test_it_is_the_same_whatever_our_environment(base: Path, monkeypatch: 
         assert os.getsid(cluster.process.pid) == cluster.process.pid != os.getsid(0)
 
 
+@pytest.mark.parametrize(("gigabytes", "cache"), [(0.5, "128MB"), (4, "512MB"), (64, "1GB")])
+async def test_its_cache_goes_by_the_memory_of_the_machine(
+    base: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, cache: str
+) -> None:
+    memory = psutil.virtual_memory()._replace(total=int(gigabytes * 2**30))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    async with running(base / "data") as cluster:
+        assert await query(cluster, "SHOW shared_buffers") == cache
+
+
 async def test_nothing_is_left_after_stop(base: Path) -> None:
     async with running(base / "data") as cluster:
         servers = _servers_below(base)
