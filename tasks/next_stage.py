@@ -74,20 +74,22 @@ class _Following:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
         with nudges.listening(None, self._stage) as made:
-            await self._start()
+            await self._start(over)
             self.looked.set()
             while not over.is_set():
                 await _either(made, over)
                 if made.is_set():
                     await _at_most(GRACE, over)
                     made.clear()
-                    pause = min(2 * pause, LONGEST) if await self._start() else SHORTEST
+                    pause = min(2 * pause, LONGEST) if await self._start(over) else SHORTEST
                     await _at_most(pause, over)
             if made.is_set():
-                await self._start()
+                await self._start(over)
 
-    async def _start(self) -> bool:
-        """Ask for a run if something waits for one; return whether it does."""
+    async def _start(self, over: asyncio.Event) -> bool:
+        """Ask for a run if something waits for one, that no tick of the stage here is about to take; return whether."""
+        while nudges.is_catching_up(self._stage) and not over.is_set():
+            await _at_most(GRACE, over)
         waited_for = await persistently(self._is_waited_for)
         try:
             if waited_for:

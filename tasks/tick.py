@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -77,15 +77,16 @@ class Tick:
         with nudges.listening(None, self.stage) as made:
             try:
                 while serving or more:
-                    if serving:
-                        ended, serving = await asyncio.wait(serving, timeout=LOOK)
-                        self.unexpected += [error for each in ended if isinstance(error := each.exception(), Exception)]
-                    came = made.is_set() and self.process_id is None and time.monotonic() < until
-                    if more or came:
-                        made.clear()
-                        claimed = await claim(self.run, self.stage, None, since=self.first.at)
-                        more = claimed.is_full
-                        serving.add(asyncio.create_task(self._serve(claimed, task, read)))
+                    with nudges.catching_up(self.stage) if more else nullcontext():
+                        if serving:
+                            ended, serving = await asyncio.wait(serving, timeout=LOOK)
+                            self.unexpected += _unexpected(each.exception() for each in ended)
+                        came = made.is_set() and self.process_id is None and time.monotonic() < until
+                        if more or came:
+                            made.clear()
+                            claimed = await claim(self.run, self.stage, None, since=self.first.at)
+                            more = claimed.is_full
+                            serving.add(asyncio.create_task(self._serve(claimed, task, read)))
             finally:
                 for each in serving:
                     each.cancel()
@@ -101,7 +102,7 @@ class Tick:
             found = await read(processes) if read is not None and processes else {}
             each = [self._one(claimed.token, task, process, found) for process in processes]
             ended = await asyncio.gather(*each, return_exceptions=True)
-        self.unexpected += [error for error in ended if isinstance(error, Exception)]
+        self.unexpected += _unexpected(ended)
 
     async def _one(self, token: UUID, task: StageTask, process: ProcessRef, found: Mapping[UUID, Any]) -> None:
         report, error = StageReport(process.id, process.name), None
@@ -158,6 +159,10 @@ async def claim(run: Runtime, stage: Stage, process_id: UUID | None, since: date
         tuple(process for process in found if process.skipped is None),
         tuple(process for process in found if process.skipped),
     )
+
+
+def _unexpected(ended: Iterable[object]) -> list[Exception]:
+    return [each for each in ended if isinstance(each, Exception)]
 
 
 async def few_run(run: Runtime) -> bool:

@@ -4,6 +4,7 @@ A hint and no more. What it wakes looks into the database, and whoever hears not
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -14,6 +15,7 @@ from lib.monitoring.stages import Stage, after
 
 # By event loop, since an event belongs to one.
 _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None, Stage], set[asyncio.Event]]]()
+_catching_up = Counter[Stage]()
 
 
 @contextmanager
@@ -31,6 +33,20 @@ def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
         here[key].discard(event)
         if not here[key]:
             del here[key]
+
+
+@contextmanager
+def catching_up(stage: Stage) -> Iterator[None]:
+    """While the block runs: a tick of the stage takes what waits for it, process by process, and needs no other."""
+    _catching_up[stage] += 1
+    try:
+        yield
+    finally:
+        _catching_up[stage] -= 1
+
+
+def is_catching_up(stage: Stage) -> bool:
+    return _catching_up[stage] > 0
 
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:

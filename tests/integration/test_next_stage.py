@@ -1,5 +1,6 @@
 """A tick has the stages after its own started: what Prefect's server is asked for."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +19,10 @@ from flows.discover_articles import discover_articles
 from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
+from lib.monitoring import nudges
+from playground.serve import Running as Playground
 from tasks import next_stage
+from tests.integration.test_pipeline import fault
 from tests.world import World
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -74,6 +78,24 @@ async def test_what_a_stage_makes_starts_the_next_one_once_and_nothing_made_star
     assert len(await asked_for(prefect, generation)) == 1
     # It is there, waiting, when the first comment is written.
     assert len(await asked_for(prefect, posting)) == 1
+
+
+async def test_none_is_asked_for_while_a_tick_here_is_about_to_take_what_waits(
+    world: World, playground: Playground, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    await world.comments(await world.process(), 1)
+    preparation = await deployed(prefect, prepare_content_of_articles)
+    fault(playground, "index", "latency", seconds=6, times=1)
+    ticking = asyncio.create_task(tick(discover_articles))
+    with nudges.catching_up("preparation"):
+        await asyncio.sleep(3)
+        assert await asked_for(prefect, preparation) == []
+    async with asyncio.timeout(20):
+        while not await asked_for(prefect, preparation):
+            await asyncio.sleep(0.1)
+    assert not ticking.done()
+    await ticking
+    assert len(await asked_for(prefect, preparation)) == 1
 
 
 async def test_a_stage_that_somebody_paused_is_not_started(
