@@ -172,7 +172,7 @@ async def test_a_process_that_gets_work_while_others_are_served_is_served_in_the
 ) -> None:
     first, second = await world.process("first"), await world.process("second")
     await discover_articles(first)
-    fault(playground, "article", "latency", seconds=5, times=1)
+    fault(playground, "article", "latency", seconds=12, times=1)
     tick = asyncio.create_task(prepare_content_of_articles(first if named else None))
     async with asyncio.timeout(60):
         while not await held_stages(world):
