@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from lib.database import persistently
 from lib.errors import Invalid, PressroomError
 from lib.monitoring import nudges
 from lib.monitoring.items import ProcessRef, StageReport, Watch
@@ -92,29 +93,34 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     """Insert what is new, in one batch, and set when each login is looked at next."""
     run = runtime()
     errors = tuple(look.error for look in looks if look.error)
-    async with run.database.session() as session:
-        rows, found_by = await _new_rows(session, run, looks)
-        inserted = await comments.insert_discovered(session, rows)
-        plan = []
-        for one in looks:
-            quiet, delay = next_look(
-                one.watch.quiet_looks,
-                found=bool(found_by.get(one.watch.login_id)) and bool(inserted),
-                shortest=run.settings.quiet_min,
-                longest=run.settings.quiet_max,
-            )
-            plan.append((one.watch.login_id, quiet, delay))
-        without_tab = [watch for watch in watches if watch.query is None]
-        plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
-        await stages.settle_watches(session, process.id, plan)
-        await comments.count_discovered(session, process.id, len(inserted))
-        for _ in errors:
-            await comments.count_error(session, "discovery", process.id)
+    without_tab = [watch for watch in watches if watch.query is None]
+
+    async def write() -> int:
+        async with run.database.session() as session:
+            rows, found_by = await _new_rows(session, run, looks)
+            new = await comments.insert_discovered(session, rows)
+            plan = []
+            for one in looks:
+                quiet, delay = next_look(
+                    one.watch.quiet_looks,
+                    found=bool(found_by.get(one.watch.login_id)) and bool(new),
+                    shortest=run.settings.quiet_min,
+                    longest=run.settings.quiet_max,
+                )
+                plan.append((one.watch.login_id, quiet, delay))
+            plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
+            await stages.settle_watches(session, process.id, plan)
+            await comments.count_discovered(session, process.id, len(new))
+            for _ in errors:
+                await comments.count_error(session, "discovery", process.id)
+        return len(new)
+
+    inserted = await persistently(write)
     if inserted:
         nudges.made("discovery", [process.id])
     progress.get().done()
     note = NO_TAB if without_tab else ""
-    return StageReport(process.id, process.name, done=len(inserted), failed=len(errors), errors=errors, note=note)
+    return StageReport(process.id, process.name, done=inserted, failed=len(errors), errors=errors, note=note)
 
 
 async def _new_rows(session: Any, run: Runtime, looks: Sequence[Look]) -> tuple[list[dict[str, Any]], dict[UUID, int]]:

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from lib import http
-from lib.database import Database
+from lib.database import Database, persistently
 from lib.errors import PressroomError, Refused
 from lib.llm import LLM, Unreachable
 from lib.monitoring import presets
@@ -16,6 +20,8 @@ from lib.monitoring.store import catalog
 from lib.monitoring.store import providers as store
 from lib.settings import Settings
 from lib.vault import Vault
+
+Row = TypeVar("Row")
 
 # So many failures in a row, whatever was asked, are the provider's.
 IN_A_ROW = 3
@@ -125,8 +131,7 @@ class Providers:
     async def template(self, template_id: UUID) -> Template:
         async with self._reading:
             if template_id not in self._templates:
-                async with self._database.session() as session:
-                    row = await catalog.template_by_id(session, template_id)
+                row = await self._found(catalog.template_by_id, template_id)
                 self._templates[template_id] = Template(row.id, row.system_prompt, row.user_prompt_template)
             return self._templates[template_id]
 
@@ -134,9 +139,15 @@ class Providers:
         for provider in self._providers.values():
             await provider.llm.aclose()
 
+    async def _found(self, read: Callable[[AsyncSession, UUID], Awaitable[Row]], id_: UUID) -> Row:
+        async def of_it() -> Row:
+            async with self._database.session() as session:
+                return await read(session, id_)
+
+        return await persistently(of_it)
+
     async def _read_provider(self, provider_id: UUID) -> Provider:
-        async with self._database.session() as session:
-            found = await store.read(session, provider_id)
+        found = await self._found(store.read, provider_id)
         row = found.row
         if not row.is_active:
             raise Refused(f"Provider {row.name} is switched off")

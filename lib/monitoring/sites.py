@@ -7,7 +7,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from lib import http, work
-from lib.database import Database
+from lib.database import Database, persistently
 from lib.errors import PressroomError, Refused, Transient
 from lib.monitoring.mymoment import MyMoment, SessionExpired, throttle_for
 from lib.monitoring.store import logins
@@ -95,11 +95,16 @@ class Sites:
     async def _connect(self, login_id: UUID) -> _Open:
         """From the stored session, or by logging in, or by waiting for another worker that is logging in."""
         token = work.new_id()
-        for _ in range(int(LOG_IN_LEASE)):
+
+        async def claim() -> tuple[LoginSnapshot, bool]:
             async with self._database.session() as session:
                 login = await logins.read_login(session, login_id)
                 self._check(login)
-                mine = not login.cookies_encrypted and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
+                free = not login.cookies_encrypted
+                return login, free and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
+
+        for _ in range(int(LOG_IN_LEASE)):
+            login, mine = await persistently(claim)
             if login.cookies_encrypted:
                 return self._restored(login, login.cookies_encrypted)
             if mine:
@@ -139,8 +144,12 @@ class Sites:
             await self._settle_failed(login, token, error)
             raise
         cookies = self._vault.encrypt(client.cookies())
-        async with self._database.session() as session:
-            await logins.settle_logged_in(session, login.id, token, cookies, self._settings.session_hours)
+
+        async def settle() -> None:
+            async with self._database.session() as session:
+                await logins.settle_logged_in(session, login.id, token, cookies, self._settings.session_hours)
+
+        await persistently(settle)
         return _Open(client, cookies, username)
 
     async def _settle_failed(self, login: LoginSnapshot, token: UUID, error: PressroomError) -> None:
@@ -155,6 +164,10 @@ class Sites:
                 cap=self._settings.retry_max,
                 retry_after=wait,
             )
-        async with self._database.session() as session:
-            refused = isinstance(error, Refused)
-            await logins.settle_log_in_failed(session, login.id, token, str(error), pause, refused=refused)
+        refused = isinstance(error, Refused)
+
+        async def settle() -> None:
+            async with self._database.session() as session:
+                await logins.settle_log_in_failed(session, login.id, token, str(error), pause, refused=refused)
+
+        await persistently(settle)

@@ -64,10 +64,10 @@ async def read_login(session: AsyncSession, login_id: UUID) -> LoginSnapshot:
 
 
 async def claim_log_in(session: AsyncSession, login_id: UUID, token: UUID, lease: float) -> bool:
-    """Take the right to log in; False while another worker is about to."""
+    """Take the right to log in; False while another worker is about to. A second call with the token has it too."""
     statement = (
         update(MyMomentLogin)
-        .where(MyMomentLogin.id == login_id, work.unheld(MyMomentLogin))
+        .where(MyMomentLogin.id == login_id, or_(work.unheld(MyMomentLogin), MyMomentLogin.claim_token == token))
         .values(work.claiming(MyMomentLogin))
         .returning(MyMomentLogin.id)
     )
