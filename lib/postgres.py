@@ -133,7 +133,6 @@ def _server_options(socket_dir: Path, *, durable: bool, max_connections: int) ->
         f"port={PORT}",
         f"max_connections={max_connections}",
         f"shared_buffers={_megabytes()}MB",
-        "wal_compression=on",
         "timezone=UTC",
         "log_timezone=UTC",
         "logging_collector=off",
