@@ -20,6 +20,8 @@ from lib.errors import SessionHeldError
 
 T = TypeVar("T")
 KEEP = 100_000
+# Seconds that the database may be away while it restarts.
+RESTART = 30.0
 # What executes a statement: within a session, or alone.
 Executor = AsyncSession | AsyncConnection
 
@@ -55,14 +57,10 @@ def will_pass(error: BaseException) -> bool:
     return str(getattr(cause, "sqlstate", None) or "").startswith(_PASSING)
 
 
-async def persistently(what: Callable[[], Awaitable[T]], seconds: float = 30) -> T:
-    """Repeat a read or write while the database restarts. A write is one that a second time would find done: a settle.
-
-    Or a claim: what was claimed when its answer was lost is free again when its lease has ended.
-    """
+async def _persistently(what: Callable[[], Awaitable[T]]) -> T:
     retrying = AsyncRetrying(
         retry=retry_if_exception(will_pass),
-        stop=stop_after_delay(seconds),
+        stop=stop_after_delay(RESTART),
         wait=wait_random_exponential(multiplier=0.2, max=3),
         reraise=True,
     )
@@ -168,6 +166,28 @@ class Database:
                     self.measures.durations.append(time.perf_counter() - began)
         finally:
             _held.reset(depth)
+
+    async def run_transaction(self, what: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """What it returns in a session of its own; repeated while the database restarts.
+
+        So a write is one that a second time would find done: a settle. Or a claim: what was claimed when its answer was
+        lost is free again when its lease has ended.
+        """
+
+        async def once() -> T:
+            async with self.session() as session:
+                return await what(session)
+
+        return await _persistently(once)
+
+    async def run_statement(self, what: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """As `run_transaction`, for a single statement."""
+
+        async def once() -> T:
+            async with self.alone() as connection:
+                return await what(connection)
+
+        return await _persistently(once)
 
     def figures(self) -> SessionFigures:
         """The measures so far; all zero before the first session."""

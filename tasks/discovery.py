@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 from prefect.cache_policies import NO_CACHE
 
-from lib.database import persistently
 from lib.monitoring import discovery
 from lib.monitoring.discovery import Look
 from lib.monitoring.items import ProcessRef, StageReport, Watch
@@ -18,13 +18,8 @@ from tasks.units import task
 
 async def read_watches(processes: Sequence[ProcessRef], *, due: bool) -> Mapping[UUID, tuple[Watch, ...]]:
     """The logins by process, with `due` those whose turn it is, read in one short session."""
-    run = runtime()
-
-    async def read() -> list[Watch]:
-        async with run.database.session() as session:
-            return await stages.watches(session, [process.id for process in processes], due=due)
-
-    found = await persistently(read)
+    ids = [process.id for process in processes]
+    found = await runtime().database.run_transaction(partial(stages.watches, process_ids=ids, due=due))
     return {process.id: tuple(w for w in found if w.process_id == process.id) for process in processes}
 
 

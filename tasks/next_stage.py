@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -21,7 +22,6 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment
 
-from lib.database import persistently
 from lib.monitoring import nudges
 from lib.monitoring.runtime import Runtime
 from lib.monitoring.stages import FLOWS, Stage, after
@@ -90,17 +90,13 @@ class _Following:
         """Ask for a run if something waits for one, that no tick of the stage here is about to take; return whether."""
         while nudges.is_catching_up(self._stage) and not over.is_set():
             await _at_most(GRACE, over)
-        waited_for = await persistently(self._is_waited_for)
+        waited_for = await self._run.database.run_statement(partial(stages.is_waited_for, stage=self._stage))
         try:
             if waited_for:
                 await ask_for(self._stage)
         except (PrefectException, httpx.HTTPError) as error:
             log.warning("the next stage waits for its schedule", stage=self._stage, error=str(error))
         return waited_for
-
-    async def _is_waited_for(self) -> bool:
-        async with self._run.database.alone() as connection:
-            return await stages.is_waited_for(connection, self._stage)
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from uuid import UUID
 from prefect import Task
 from prefect.artifacts import acreate_table_artifact
 from prefect.runtime import flow_run
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
-from lib.database import persistently
 from lib.monitoring import nudges
 from lib.monitoring.items import ProcessRef, StageReport, TickReport
 from lib.monitoring.models import ProcessStage
@@ -119,11 +119,9 @@ class Tick:
         await self._finish(token, report, error)
 
     async def _finish(self, token: UUID, report: StageReport, error: str | None) -> None:
-        async def write() -> None:
-            async with self.run.database.alone() as connection:
-                await stages.finish_stage(connection, self.stage, token, report, error)
-
-        await persistently(write)
+        await self.run.database.run_statement(
+            lambda connection: stages.finish_stage(connection, self.stage, token, report, error)
+        )
         nudges.ended(self.stage, report.process_id)
 
 
@@ -145,15 +143,15 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
 
 async def claim(run: Runtime, stage: Stage, process_id: UUID | None, since: datetime | None = None) -> Claimed:
     """Claim the stage of some processes that have work for it, or of the one."""
-    token = work.new_id()
 
-    async def take() -> list[ProcessRef]:
-        async with run.database.session() as session:
-            return await stages.claim_stages(
-                session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id(), AT_ONCE, since
-            )
+    async def take(session: AsyncSession) -> tuple[UUID, list[ProcessRef]]:
+        # A token of its own for each attempt: what an attempt claimed whose answer was lost is free after its lease.
+        token = work.new_id()
+        return token, await stages.claim_stages(
+            session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id(), AT_ONCE, since
+        )
 
-    found = await persistently(take)
+    token, found = await run.database.run_transaction(take)
     return Claimed(
         token,
         tuple(process for process in found if process.skipped is None),
@@ -167,22 +165,14 @@ def _unexpected(ended: Iterable[object]) -> list[Exception]:
 
 async def few_run(run: Runtime) -> bool:
     """Every distinct tag costs this process a thread and a socket for good, a task run Prefect's server its time."""
-
-    async def read() -> bool:
-        async with run.database.alone() as connection:
-            return not await processes.more_run_than(connection, run.settings.tag_limit_processes)
-
-    return await persistently(read)
+    return not await run.database.run_statement(
+        lambda connection: processes.more_run_than(connection, run.settings.tag_limit_processes)
+    )
 
 
 async def _note(this: Tick) -> None:
     error = str(this.unexpected[0]) if this.unexpected else None
-
-    async def write() -> None:
-        async with this.run.database.alone() as connection:
-            await stages.note_tick(connection, this.stage, error)
-
-    await persistently(write)
+    await this.run.database.run_statement(lambda connection: stages.note_tick(connection, this.stage, error))
     if this.reports or this.first.skipped:
         await acreate_table_artifact(
             key=f"{this.stage}-report", table=_rows(this), description=f"What one tick of {this.stage} did."

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lib import http, work
 from lib.alerts import signing, store
 from lib.alerts.store import Delivery
-from lib.database import Database, persistently
+from lib.database import Database
 from lib.errors import Invalid, Permanent, PressroomError, Refused, Transient
 from lib.settings import Settings
 from lib.work import Policy
@@ -22,7 +22,6 @@ from lib.work import Policy
 LEASE = 90.0
 # An attempt, and the writing of its outcome after it, end well within the lease: nobody has to renew it.
 SEND_WITHIN = 20.0
-SETTLE_WITHIN = 30.0
 AT_ONCE = 10
 ROUNDS = 20
 MAX_ANSWER = 100_000
@@ -188,7 +187,7 @@ class _Round:
             outcomes = await asyncio.gather(*(self._one(delivery) for delivery in batch), return_exceptions=True)
         except asyncio.CancelledError:
             # Stopped in the middle: the next run need not wait for the lease.
-            await asyncio.shield(self._write(lambda session: store.release(session, batch)))
+            await asyncio.shield(self._database.run_transaction(lambda session: store.release(session, batch)))
             raise
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -205,16 +204,20 @@ class _Round:
             return "dead"
         except PressroomError as error:
             return await self._failed(delivery, error, getattr(error, "status", None))
-        await self._write(lambda session: store.settle_delivered(session, delivery, status))
+        await self._database.run_transaction(lambda session: store.settle_delivered(session, delivery, status))
         return "sent"
 
     async def _failed(self, delivery: Delivery, error: PressroomError, status: int | None) -> str:
         verdict = work.verdict(error, delivery.failures + 1, self._policy)
         if isinstance(verdict, work.Dead):
-            await self._write(lambda session: store.settle_dead(session, delivery, str(error), status))
+            await self._database.run_transaction(
+                lambda session: store.settle_dead(session, delivery, str(error), status)
+            )
             return "dead"
         delay = verdict.delay
-        await self._write(lambda session: store.settle_again(session, delivery, str(error), status, delay))
+        await self._database.run_transaction(
+            lambda session: store.settle_again(session, delivery, str(error), status, delay)
+        )
         return "again"
 
     async def _gone(self, delivery: Delivery, reason: str) -> None:
@@ -222,11 +225,4 @@ class _Round:
             await store.stop_endpoint(session, self._target.digest, reason)
             await store.settle_dead(session, delivery, reason, httpx.codes.GONE)
 
-        await self._write(write)
-
-    async def _write(self, write: Callable[[AsyncSession], Awaitable[None]]) -> None:
-        async def once() -> None:
-            async with self._database.session() as session:
-                await write(session)
-
-        await persistently(once, SETTLE_WITHIN)
+        await self._database.run_transaction(write)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
-from lib.database import Database, persistently
+from lib.database import Database
 from lib.errors import Invalid, NotFound, PressroomError, Refused, Transient
 from lib.monitoring import calls
 from lib.monitoring.calls import Call
@@ -190,7 +190,8 @@ async def _take(comparison_id: UUID, provider: Provider) -> AnswerToGet | Wait |
     tools = runtime()
     have = tools.settings
     claimant = Claimant(NO_PROCESS, Budget(), provider.id, provider.budget, have.llm_max_tokens, have.budget_timezone)
-    async with tools.database.session() as session:
+
+    async def claim(session: AsyncSession) -> AnswerToGet | Wait | None:
         standings = await budgets.room(session, claimant)
         for each in standings:
             if each.state == "used_up":
@@ -203,6 +204,8 @@ async def _take(comparison_id: UUID, provider: Provider) -> AnswerToGet | Wait |
         if isinstance(taken, Wait):
             await comparisons.note_waiting(session, comparison_id)
         return taken
+
+    return await tools.database.run_transaction(claim)
 
 
 async def answer(item: AnswerToGet) -> str | None:
@@ -220,26 +223,22 @@ async def answer(item: AnswerToGet) -> str | None:
             await _release(item, str(error))
             return str(error)
 
-        async def write() -> None:
-            await _settle(item, call)
-
-        await persistently(write)
+        await tools.database.run_transaction(lambda session: _settle(session, item, call))
     return str(call.error) if isinstance(call.error, Refused) else None
 
 
-async def _settle(item: AnswerToGet, call: Call) -> None:
+async def _settle(session: AsyncSession, item: AnswerToGet, call: Call) -> None:
     tools = runtime()
     kept = call.kept()
-    async with tools.database.session() as session:
-        if call.verdict is not None:
-            comment = calls.storable(call.verdict.comment, calls.ANSWER_CHARS)
-            await comparisons.settle_answered(session, item, kept, comment)
-        else:
-            error = call.error or Transient("No answer")
-            failed(error)
-            await comparisons.settle_failed(session, item, kept, error, tools.policy)
-        # The call was made and is billed, also when the answer is not ours any more.
-        await budgets.spend(session, tools.settings.budget_timezone, NO_PROCESS, kept)
+    if call.verdict is not None:
+        comment = calls.storable(call.verdict.comment, calls.ANSWER_CHARS)
+        await comparisons.settle_answered(session, item, kept, comment)
+    else:
+        error = call.error or Transient("No answer")
+        failed(error)
+        await comparisons.settle_failed(session, item, kept, error, tools.policy)
+    # The call was made and is billed, also when the answer is not ours any more.
+    await budgets.spend(session, tools.settings.budget_timezone, NO_PROCESS, kept)
 
 
 async def _release(item: AnswerToGet, error: str | None = None) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from lib.database import persistently
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from lib.errors import Invalid, PressroomError
 from lib.monitoring import nudges
 from lib.monitoring.items import ProcessRef, StageReport, Watch
@@ -95,27 +96,26 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     errors = tuple(look.error for look in looks if look.error)
     without_tab = [watch for watch in watches if watch.query is None]
 
-    async def write() -> int:
-        async with run.database.session() as session:
-            rows, found_by = await _new_rows(session, run, looks)
-            new = await comments.insert_discovered(session, rows)
-            plan = []
-            for one in looks:
-                quiet, delay = next_look(
-                    one.watch.quiet_looks,
-                    found=bool(found_by.get(one.watch.login_id)) and bool(new),
-                    shortest=run.settings.quiet_min,
-                    longest=run.settings.quiet_max,
-                )
-                plan.append((one.watch.login_id, quiet, delay))
-            plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
-            await stages.settle_watches(session, process.id, plan)
-            await comments.count_discovered(session, process.id, len(new))
-            for _ in errors:
-                await comments.count_error(session, "discovery", process.id)
+    async def write(session: AsyncSession) -> int:
+        rows, found_by = await _new_rows(session, run, looks)
+        new = await comments.insert_discovered(session, rows)
+        plan = []
+        for one in looks:
+            quiet, delay = next_look(
+                one.watch.quiet_looks,
+                found=bool(found_by.get(one.watch.login_id)) and bool(new),
+                shortest=run.settings.quiet_min,
+                longest=run.settings.quiet_max,
+            )
+            plan.append((one.watch.login_id, quiet, delay))
+        plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
+        await stages.settle_watches(session, process.id, plan)
+        await comments.count_discovered(session, process.id, len(new))
+        for _ in errors:
+            await comments.count_error(session, "discovery", process.id)
         return len(new)
 
-    inserted = await persistently(write)
+    inserted = await run.database.run_transaction(write)
     if inserted:
         nudges.made("discovery", [process.id])
     progress.get().done()
@@ -123,7 +123,9 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     return StageReport(process.id, process.name, done=inserted, failed=len(errors), errors=errors, note=note)
 
 
-async def _new_rows(session: Any, run: Runtime, looks: Sequence[Look]) -> tuple[list[dict[str, Any]], dict[UUID, int]]:
+async def _new_rows(
+    session: AsyncSession, run: Runtime, looks: Sequence[Look]
+) -> tuple[list[dict[str, Any]], dict[UUID, int]]:
     rows: list[dict[str, Any]] = []
     found_by: dict[UUID, int] = {}
     for one in looks:

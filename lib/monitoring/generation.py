@@ -3,13 +3,14 @@
 import secrets
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from lib import work
-from lib.database import Executor, persistently
+from lib.database import Executor
 from lib.errors import PressroomError, Refused
 from lib.monitoring import calls, prompt
 from lib.monitoring.calls import Call
@@ -46,12 +47,7 @@ class Providing:
 async def providing(process_id: UUID) -> Providing:
     """Raise Refused when the process has no provider that can be used."""
     run = runtime()
-
-    async def read() -> store.WhoWrites:
-        async with run.database.alone() as connection:
-            return await store.who_writes(connection, process_id)
-
-    who = await persistently(read)
+    who = await run.database.run_statement(lambda connection: store.who_writes(connection, process_id))
     usable: list[Provider] = []
     refusals: list[str] = []
     for provider_id in dict.fromkeys(id_ for id_ in (who.first, who.fallback) if id_ is not None):
@@ -85,16 +81,21 @@ class Writing:
         while (provider := self._next()) is not None:
             claimant = self._claimant(provider, run.settings)
             if not claimant.has_budget:
-                async with run.database.alone() as connection:
-                    return await self._claim(connection, run, provider)
-            async with run.database.session() as session:
-                hindrance = self._hindrance(await budgets.room(session, claimant))
-                if hindrance is None:
-                    return await self._claim(session, run, provider)
-            if isinstance(hindrance, Wait):
-                return hindrance
-            self._resting[hindrance.id] = time.monotonic() + USED_UP_REST
+                return await run.database.run_statement(partial(self._claim, run=run, provider=provider))
+            found = await run.database.run_transaction(
+                partial(self._claim_within, claimant=claimant, run=run, provider=provider)
+            )
+            if not isinstance(found, Standing):
+                return found
+            self._resting[found.id] = time.monotonic() + USED_UP_REST
         return None
+
+    async def _claim_within(
+        self, session: AsyncSession, claimant: Claimant, run: Runtime, provider: Provider
+    ) -> CommentToGenerate | Wait | Standing | None:
+        """The comment, or the budget that is used up."""
+        hindrance = self._hindrance(await budgets.room(session, claimant))
+        return hindrance or await self._claim(session, run, provider)
 
     async def _claim(self, executor: Executor, run: Runtime, provider: Provider) -> CommentToGenerate | Wait | None:
         item = await claims.claim_generation(
@@ -166,14 +167,13 @@ async def _write(item: CommentToGenerate, call: Call) -> Outcome:
     run = runtime()
     works_again = call.provider.availability.worked()
 
-    async def keep() -> None:
-        async with run.database.alone() as connection:
-            await _keep(connection, item, call)
-            if works_again:
-                await store.note_works(connection, call.provider.id)
+    async def keep(connection: AsyncConnection) -> None:
+        await _keep(connection, item, call)
+        if works_again:
+            await store.note_works(connection, call.provider.id)
 
     # What was used is used, whatever becomes of the comment.
-    await persistently(keep)
+    await run.database.run_statement(keep)
     free_slot()
     return await settle_done(
         "generation",

@@ -7,7 +7,6 @@ connection, a killed worker), the next attempt begins with reading back.
 from uuid import UUID
 
 from lib import work
-from lib.database import persistently
 from lib.errors import OutcomeUnknown, Permanent, PressroomError, Transient
 from lib.monitoring.items import CommentToPost, Wait
 from lib.monitoring.mymoment import MyMoment, count_alike, find_own, placeholder_id
@@ -18,19 +17,15 @@ from lib.units import observed
 
 
 async def logins_of(process_id: UUID) -> list[UUID]:
-    run = runtime()
-
-    async def read() -> list[UUID]:
-        async with run.database.session() as session:
-            return await stages.posting_logins(session, process_id)
-
-    return await persistently(read)
+    return await runtime().database.run_transaction(lambda session: stages.posting_logins(session, process_id))
 
 
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:
     run = runtime()
-    async with run.database.alone() as connection:
-        return await claims.claim_post(connection, process_id, login_id, work.new_id(), run.settings.item_lease)
+    lease = run.settings.item_lease
+    return await run.database.run_statement(
+        lambda connection: claims.claim_post(connection, process_id, login_id, work.new_id(), lease)
+    )
 
 
 async def post(item: CommentToPost) -> Outcome:
@@ -117,25 +112,17 @@ async def _read_back(
 async def _note_intent(item: CommentToPost) -> None:
     """From here on only the site knows. The lease is renewed so that it outlasts the request."""
     run = runtime()
-
-    async def write() -> bool:
-        async with run.database.alone() as connection:
-            return await comments.confirm_post(connection, item.claim, run.settings.item_lease)
-
-    if not await persistently(write):
+    lease = run.settings.item_lease
+    if not await run.database.run_statement(lambda connection: comments.confirm_post(connection, item.claim, lease)):
         raise Transient("Another worker has taken this comment over")
 
 
 async def _take_intent_back(item: CommentToPost) -> None:
-    async with runtime().database.session() as session:
-        await comments.unconfirm_post(session, item.claim)
+    await runtime().database.run_transaction(lambda session: comments.unconfirm_post(session, item.claim))
 
 
 async def _release_login(item: CommentToPost) -> None:
     run = runtime()
-
-    async def write() -> None:
-        async with run.database.alone() as connection:
-            await comments.release_login(connection, item.claim.token, run.settings.post_interval)
-
-    await persistently(write)
+    await run.database.run_statement(
+        lambda connection: comments.release_login(connection, item.claim.token, run.settings.post_interval)
+    )

@@ -11,8 +11,9 @@ from lib.monitoring.turns import Outcome, attempt, settle_done
 
 async def take(process_id: UUID) -> ArticleToPrepare | None:
     run = runtime()
-    async with run.database.alone() as connection:
-        return await claims.claim_article(connection, process_id, work.new_id(), run.settings.item_lease)
+    return await run.database.run_statement(
+        lambda connection: claims.claim_article(connection, process_id, work.new_id(), run.settings.item_lease)
+    )
 
 
 async def prepare(item: ArticleToPrepare) -> Outcome:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import http
-from lib.database import Database, persistently
+from lib.database import Database
 from lib.errors import PressroomError, Refused
 from lib.llm import LLM, Unreachable
 from lib.monitoring import presets
@@ -140,11 +140,7 @@ class Providers:
             await provider.llm.aclose()
 
     async def _found(self, read: Callable[[AsyncSession, UUID], Awaitable[Row]], id_: UUID) -> Row:
-        async def of_it() -> Row:
-            async with self._database.session() as session:
-                return await read(session, id_)
-
-        return await persistently(of_it)
+        return await self._database.run_transaction(lambda session: read(session, id_))
 
     async def _read_provider(self, provider_id: UUID) -> Provider:
         found = await self._found(store.read, provider_id)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from lib import http, work
-from lib.database import Database, persistently
+from lib.database import Database
 from lib.errors import PressroomError, Refused, Transient
 from lib.monitoring.mymoment import MyMoment, SessionExpired, throttle_for
 from lib.monitoring.store import logins
@@ -96,15 +98,14 @@ class Sites:
         """From the stored session, or by logging in, or by waiting for another worker that is logging in."""
         token = work.new_id()
 
-        async def claim() -> tuple[LoginSnapshot, bool]:
-            async with self._database.session() as session:
-                login = await logins.read_login(session, login_id)
-                self._check(login)
-                free = not login.cookies_encrypted
-                return login, free and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
+        async def claim(session: AsyncSession) -> tuple[LoginSnapshot, bool]:
+            login = await logins.read_login(session, login_id)
+            self._check(login)
+            free = not login.cookies_encrypted
+            return login, free and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
 
         for _ in range(int(LOG_IN_LEASE)):
-            login, mine = await persistently(claim)
+            login, mine = await self._database.run_transaction(claim)
             if login.cookies_encrypted:
                 return self._restored(login, login.cookies_encrypted)
             if mine:
@@ -144,12 +145,10 @@ class Sites:
             await self._settle_failed(login, token, error)
             raise
         cookies = self._vault.encrypt(client.cookies())
-
-        async def settle() -> None:
-            async with self._database.session() as session:
-                await logins.settle_logged_in(session, login.id, token, cookies, self._settings.session_hours)
-
-        await persistently(settle)
+        hours = self._settings.session_hours
+        await self._database.run_transaction(
+            lambda session: logins.settle_logged_in(session, login.id, token, cookies, hours)
+        )
         return _Open(client, cookies, username)
 
     async def _settle_failed(self, login: LoginSnapshot, token: UUID, error: PressroomError) -> None:
@@ -165,9 +164,6 @@ class Sites:
                 retry_after=wait,
             )
         refused = isinstance(error, Refused)
-
-        async def settle() -> None:
-            async with self._database.session() as session:
-                await logins.settle_log_in_failed(session, login.id, token, str(error), pause, refused=refused)
-
-        await persistently(settle)
+        await self._database.run_transaction(
+            lambda session: logins.settle_log_in_failed(session, login.id, token, str(error), pause, refused=refused)
+        )

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lib.database import persistently, will_pass
+from lib.database import will_pass
 from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
 from lib.monitoring import nudges
 from lib.monitoring.items import Claimed, ProcessRef, StageReport, Wait
@@ -81,26 +81,21 @@ async def settle_failure(
     run = runtime()
     failed(error)
 
-    async def write() -> tuple[int, int]:
-        async with run.database.session() as session:
-            settled = await comments.settle_failed(session, stage, claims, error, run.policy)
-            if also is not None:
-                await also(session)
-            return settled
+    async def write(session: AsyncSession) -> tuple[int, int]:
+        settled = await comments.settle_failed(session, stage, claims, error, run.policy)
+        if also is not None:
+            await also(session)
+        return settled
 
-    dead, again = await persistently(write)
+    dead, again = await run.database.run_transaction(write)
     return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
 
 
 async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[str] = (), **values: Any) -> Outcome:
     """Write the result, and let the next item begin; `now` names the columns that get the database's time."""
-    run = runtime()
-
-    async def write() -> int:
-        async with run.database.alone() as connection:
-            return await comments.settle_done(connection, stage, claims, now=now, **values)
-
-    done = await persistently(write)
+    done = await runtime().database.run_statement(
+        lambda connection: comments.settle_done(connection, stage, claims, now=now, **values)
+    )
     free_slot()
     nudges.made(stage, {claim.process_id for claim in claims})
     return Outcome(done=done)
@@ -179,12 +174,10 @@ class Turns(Generic[Item]):
     async def _tell_how_many(self) -> None:
         if progress.get() is NO_PROGRESS:
             return
-
-        async def count() -> int:
-            async with runtime().database.session() as session:
-                return await stages.waiting_count(session, self._stage, [self._process.id])
-
-        progress.get().more(await persistently(count))
+        waiting = await runtime().database.run_transaction(
+            lambda session: stages.waiting_count(session, self._stage, [self._process.id])
+        )
+        progress.get().more(waiting)
 
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
@@ -193,7 +186,7 @@ class Turns(Generic[Item]):
         item: Item | Wait | None = None
         try:
             if not self._stopped:
-                item = await persistently(self._take)
+                item = await self._take()
         finally:
             if item is None or isinstance(item, Wait):
                 self._slots.release()
@@ -251,18 +244,19 @@ class Turns(Generic[Item]):
 
     async def _more_to_come(self) -> bool:
         """Whether to look again: while our own items may come back, or an earlier stage still runs."""
-        if bool(self._at_work) or await persistently(self._upstream_runs):
+        if bool(self._at_work) or await self._upstream_runs():
             await self._rest()
             return True
         # The earlier stage may have ended with a last item between our look and that answer.
         return await self._last_look()
 
     async def _upstream_runs(self) -> bool:
-        async with runtime().database.alone() as connection:
-            return await stages.upstream_runs(connection, self._stage, self._process.id)
+        return await runtime().database.run_statement(
+            lambda connection: stages.upstream_runs(connection, self._stage, self._process.id)
+        )
 
     async def _last_look(self) -> bool:
-        item = await persistently(self._take)
+        item = await self._take()
         if item is None:
             return False
         if isinstance(item, Wait):
