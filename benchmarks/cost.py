@@ -19,8 +19,8 @@ from benchmarks.contenders import Contender, Load, Polling, Polls, Running
 from benchmarks.cpu import own
 from benchmarks.goals import Goal
 from benchmarks.ground import EVERYBODY, Outside, outside
-from benchmarks.peers import CONTENDERS, WITHOUT
-from benchmarks.peers.pressroom import BEAT_SECONDS
+from benchmarks.peers import CONTENDERS, WITH, WITHOUT
+from benchmarks.peers.pressroom import BEAT_SECONDS, BEATS
 from benchmarks.peers.programs import family_of
 from benchmarks.pgbound import Bound
 from benchmarks.work import make_world
@@ -31,7 +31,7 @@ IDLE_SECONDS = 30.0
 PATIENCE = 420.0
 ITEM_STAGES = 3  # preparation, generation, posting; discovery takes a whole index at once
 ROUND_TRIPS_A_STAGE, ORIGINAL = 3.0, Polls(153, 150)
-SETTINGS = EVERYBODY | {"PRESSROOM_STAGE_INTERVAL": str(BEAT_SECONDS)}
+SETTINGS = EVERYBODY | {name: str(BEAT_SECONDS) for name in BEATS}
 OURS = "pressroom"
 COUNTS = text(
     "SELECT sum(calls) FILTER (WHERE query !~* :records), sum(calls) FILTER (WHERE query ~* :records), sum(wal_bytes)"
@@ -144,7 +144,12 @@ def _processes(ids: Iterable[int]) -> list[psutil.Process]:
 
 def report(figures: tuple[Sequence[CostFigure], Sequence[Bound]]) -> str:
     costs, bounds = figures
-    lines = ["## Cost of a comment", "", f"{LOAD.processes} processes × {LOAD.articles} articles, model 1 s.", ""]
+    lines = [
+        "## Cost of a comment",
+        "",
+        f"{LOAD.processes} processes × {LOAD.articles} articles, model 1 s. One round each.",
+        "",
+    ]
     lines += [*_cpu_table(costs), "", *_database_table(costs), "", *_site_table(costs), "", *pgbound.lines(bounds)]
     return "\n".join(lines) + "\n"
 
@@ -183,7 +188,8 @@ def _database_table(costs: Sequence[CostFigure]) -> list[str]:
 def _site_table(costs: Sequence[CostFigure]) -> list[str]:
     about = (
         f"On the site, with {LOAD.processes} logins; and how often a stage of a process was run and found nothing,"
-        f" until all was posted and {IDLE_SECONDS:.0f} s more (the original: {ORIGINAL.empty} of {ORIGINAL.all}):"
+        f" until all was posted and {IDLE_SECONDS:.0f} s more (the original: {ORIGINAL.empty} of {ORIGINAL.all}). A"
+        " tick of Pressroom that finds no process with work runs no stage of any:"
     )
     return [
         about,
@@ -200,18 +206,24 @@ def _site_table(costs: Sequence[CostFigure]) -> list[str]:
 
 def goals(figures: tuple[Sequence[CostFigure], Sequence[Bound]]) -> list[Goal]:
     found = []
-    for each in (each for each in figures[0] if each.contender == WITHOUT.name):
-        trips = each.trips / ITEM_STAGES
+    for each in (each for each in figures[0] if each.contender in (WITH.name, WITHOUT.name)):
+        whose = f"{each.contender}: "
+        trips, records = each.trips / ITEM_STAGES, each.records / ITEM_STAGES
         found.append(
-            Goal("database round trips an item and stage", "≤ 3", f"{trips:.1f}", trips <= ROUND_TRIPS_A_STAGE)
+            Goal(
+                f"{whose}database round trips an item and stage",
+                "≤ 3",
+                f"{trips:.1f}, and {records:.1f} of task records",
+                trips + records <= ROUND_TRIPS_A_STAGE,
+            )
         )
         once = each.log_ins == LOAD.processes
-        found.append(Goal("log-ins", f"one a login: {LOAD.processes}", f"{each.log_ins}", once))
-        found.append(Goal("article pages a comment", "1", f"{each.articles:.2f}", each.articles <= 1))
+        found.append(Goal(f"{whose}log-ins", f"one a login: {LOAD.processes}", f"{each.log_ins}", once))
+        found.append(Goal(f"{whose}article pages a comment", "1", f"{each.articles:.2f}", each.articles <= 1))
         if each.polls is not None:
             better = each.polls.empty * ORIGINAL.all < ORIGINAL.empty * each.polls.all
             seen = f"{each.polls.empty} of {each.polls.all}"
-            found.append(Goal("empty looks", f"fewer than {ORIGINAL.empty} of {ORIGINAL.all}", seen, better))
+            found.append(Goal(f"{whose}empty looks", f"fewer than {ORIGINAL.empty} of {ORIGINAL.all}", seen, better))
     return found
 
 

@@ -25,6 +25,7 @@ HELD_FOR, GRAB_EVERY = 8.0, 0.1
 KILLS, KILL_EVERY = 4, 5.0
 LOOKED_AT_FOR = 1.0
 STOPPED_WITHIN = 20.0
+STARTED_WITHIN = 60.0
 LOOK = 0.02
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> $1"
 
@@ -129,11 +130,14 @@ async def _kill_the_busiest(scene: Scene) -> None:
 
 
 async def _kill_all_again_and_again(scene: Scene) -> None:
-    """Whoever works then: where nobody was started again in time, nobody is hit."""
+    """Whoever works then; where nobody was started again yet, as soon as somebody is."""
     for turn in range(KILLS):
         if turn:
             await asyncio.sleep(KILL_EVERY)
-        _kill(scene, _living(scene))
+        async with asyncio.timeout(STARTED_WITHIN):
+            while not (living := _living(scene)):  # noqa: ASYNC110 - other processes: there is no event to wait for
+                await asyncio.sleep(LOOK)
+        _kill(scene, living)
 
 
 def _living(scene: Scene) -> list[int]:
@@ -160,5 +164,5 @@ FAULTS = (
     Fault(f"its backends are killed for {CUT_FOR:g} s", _cut),
     Fault(f"all its connections are taken for {HELD_FOR:g} s", _exhaust),
     Fault("the busiest worker is killed", _kill_the_busiest),
-    Fault(f"all workers are killed {KILLS} times, every {KILL_EVERY:g} s", _kill_all_again_and_again),
+    Fault(f"all workers are killed {KILLS} times, {KILL_EVERY:g} s apart", _kill_all_again_and_again),
 )

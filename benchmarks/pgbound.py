@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, text
 from sqlalchemy.dialects import postgresql
 
 from benchmarks.contenders import Load
@@ -23,7 +23,7 @@ from lib.settings import settings as read_settings
 from tests.world import World
 
 CLIENTS = (1, 4)
-PROCESSES, EACH = 20, 600
+PROCESSES, EACH = 20, 300
 TRANSACTIONS = 2_000
 LEASE = timedelta(seconds=90)
 CONTENT = "A short text that a child wrote. " * 10
@@ -51,6 +51,8 @@ async def _prepared(there: Outside) -> list[Path]:
         world = World(read_settings(), database, there.site)
         for number, process_id in enumerate(job.process_ids):
             await world.comments(process_id, EACH, first=1_000_000 + number * EACH)
+        async with database.alone() as connection:
+            await connection.execute(text("VACUUM ANALYZE"))
     return [_script(there.place, process_id) for process_id in job.process_ids]
 
 

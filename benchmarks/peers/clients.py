@@ -1,4 +1,7 @@
-"""What the peers do with the product's clients, tables and rules; when and in which order is each design's own."""
+"""What the peers do with the product's clients, tables and rules; when and in which order is each design's own.
+
+As the product does, they repeat what they ask of the database while it restarts.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -50,14 +53,12 @@ async def tools(pool_size: int) -> AsyncIterator[Tools]:
 
 
 async def running_processes(database: Database) -> Sequence[UUID]:
-    running = select(MonitoringProcess.id).where(MonitoringProcess.status == "running")
-    async with database.session() as session:
-        return list(await session.scalars(running.order_by(MonitoringProcess.id)))
+    running = select(MonitoringProcess.id).where(MonitoringProcess.status == "running").order_by(MonitoringProcess.id)
+    return list(await database.run_statement(lambda connection: connection.scalars(running)))
 
 
 async def watches_of(database: Database, process_id: UUID) -> Sequence[Watch]:
-    async with database.session() as session:
-        return await stages.watches(session, [process_id], due=False)
+    return await database.run_transaction(lambda session: stages.watches(session, [process_id], due=False))
 
 
 async def look(have: Tools, watch: Watch) -> list[dict[str, Any]]:
@@ -71,19 +72,21 @@ async def look(have: Tools, watch: Watch) -> list[dict[str, Any]]:
 
 async def insert(database: Database, rows: Sequence[dict[str, Any]]) -> list[UUID]:
     """One batch; what is known stays. Return the ids of the new ones."""
-    async with database.session() as session:
-        return await comments.insert_discovered(session, rows)
+    return await database.run_transaction(lambda session: comments.insert_discovered(session, rows))
 
 
 async def read(database: Database, comment_id: UUID) -> AIComment:
-    async with database.session() as session:
-        return (await session.scalars(select(AIComment).where(AIComment.id == comment_id))).one()
+    """In one round trip, as the product claims its own."""
+    table = AIComment.__table__
+    asked = select(table).where(table.c.id == comment_id)
+    row = (await database.run_statement(lambda connection: connection.execute(asked))).one()
+    return AIComment(**row._asdict())
 
 
 async def write(database: Database, comment_id: UUID, **values: Any) -> None:
     """One short update of one comment."""
-    async with database.alone() as connection:
-        await connection.execute(update(AIComment).where(AIComment.id == comment_id).values(**values))
+    changed = update(AIComment).where(AIComment.id == comment_id).values(**values)
+    await database.run_statement(lambda connection: connection.execute(changed))
 
 
 async def article(have: Tools, comment: AIComment) -> dict[str, Any]:

@@ -18,14 +18,15 @@ from lib import postgres
 from lib.database import Database
 
 BEAT_SECONDS = 5
+BEATS = ("PRESSROOM_STAGE_INTERVAL", "PRESSROOM_QUIET_MIN", "PRESSROOM_QUIET_MAX")
+# A discovery that found nothing has a child all the same, its look; what it found is what counts.
 POLLS = text("""
-    SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (
-        SELECT FROM task_execution_logs item WHERE item.parent_id = stage.id AND item.kind = 'item'
-    ) AND NOT EXISTS (
-        SELECT FROM ai_comments found WHERE stage.task_name LIKE 'discover%'
-        AND found.monitoring_process_id = stage.process_id
+    SELECT count(*), count(*) FILTER (WHERE CASE WHEN stage.task_name LIKE 'discover%' THEN NOT EXISTS (
+        SELECT FROM ai_comments found WHERE found.monitoring_process_id = stage.process_id
         AND found.created_at BETWEEN stage.started_at AND stage.completed_at
-    )) FROM task_execution_logs stage WHERE stage.kind = 'stage' AND stage.completed_at IS NOT NULL
+    ) ELSE NOT EXISTS (
+        SELECT FROM task_execution_logs item WHERE item.parent_id = stage.id AND item.kind = 'item'
+    ) END) FROM task_execution_logs stage WHERE stage.kind = 'stage' AND stage.completed_at IS NOT NULL
 """)
 COMPONENTS = {"worker": "worker", "prefect": "Prefect server", "console": "console"}
 
@@ -86,8 +87,6 @@ class Pressroom:
             "PRESSROOM_DATA_DIR": str(data_dir),
             "PRESSROOM_PREFECT_PORT": str(free_port()),
             "PRESSROOM_CONSOLE_PORT": str(free_port()),
-            "PRESSROOM_STAGE_INTERVAL": str(BEAT_SECONDS),
-            "PRESSROOM_QUIET_MIN": str(BEAT_SECONDS),
-            "PRESSROOM_QUIET_MAX": str(BEAT_SECONDS),
+            **dict.fromkeys(BEATS, str(BEAT_SECONDS)),
             "PRESSROOM_ITEM_TASK_RUNS": str(self.item_runs).lower(),
         }

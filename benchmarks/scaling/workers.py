@@ -21,7 +21,7 @@ from playground.accounts import BOTS
 from tests.world import World
 
 WORKERS = (1, 2, 4)
-PROCESSES, EACH = 20, 10
+PROCESSES, EACH = 80, 4
 AT_ONCE = 100  # so that the model is not what they wait for
 PATIENCE = 240.0
 READY_WITHIN = 90.0

@@ -11,6 +11,7 @@ import clients
 from celery_design.app import app
 from clients import Tools
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib.errors import PressroomError
 from lib.monitoring.models import AIComment
@@ -75,8 +76,11 @@ async def _each(process_id: UUID, status: str, do: Any) -> Report:
 
 async def _waiting(have: Tools, process_id: UUID, status: str) -> Sequence[AIComment]:
     found = select(AIComment).where(AIComment.monitoring_process_id == process_id, AIComment.status == status)
-    async with have.database.session() as session:
+
+    async def read(session: AsyncSession) -> Sequence[AIComment]:
         return (await session.scalars(found.order_by(AIComment.id))).all()
+
+    return await have.database.run_transaction(read)
 
 
 async def _prepare(have: Tools, comment: AIComment) -> dict[str, Any]:

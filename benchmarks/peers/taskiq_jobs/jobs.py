@@ -32,16 +32,19 @@ async def watch() -> None:
 
 @discovery.task(schedule=[{"interval": BEAT_SECONDS}])
 async def sweep() -> None:
-    """Enqueue again what nothing has happened to: the job that should have enqueued it may have died before."""
+    """Enqueue again what nothing has happened to: the job that should have enqueued it may have died before.
+
+    Not what was enqueued here already, and may only wait for its turn.
+    """
     still = select(AIComment.id, AIComment.status).where(
         AIComment.status.in_(NEXT), AIComment.updated_at < func.now() - timedelta(seconds=TAKEOVER_SECONDS)
     )
     running = MonitoringProcess.status == "running"
     still = still.join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id).where(running)
-    async with lent.tools.database.session() as session:
-        found = (await session.execute(still)).all()
+    found = (await lent.tools.database.run_statement(lambda connection: connection.execute(still))).all()
     for row in found:
-        await NEXT[row.status].kiq(str(row.id))
+        if await lent.redis.set(f"swept:{row.id}", row.status, nx=True, ex=TAKEOVER_SECONDS):
+            await NEXT[row.status].kiq(str(row.id))
 
 
 @discovery.task
