@@ -58,7 +58,7 @@ def _figure(contender: Contender, fault: Fault) -> Figure:
         return NotMeasured(contender.name, fault.name, str(error).partition("\n")[0])
 
 
-UNKNOWN = Policy().unknown
+UNKNOWN = Policy.unknown
 CONDITIONS = f"""{LOAD.processes} processes with {LOAD.articles} articles each, pages {LOAD.page_seconds * 1000:.0f} ms,
 model {LOAD.llm_seconds:g} s, {LOAD.at_once} at once: {LOAD.at_once / LOAD.llm_seconds:g} comments a second at most.
 Before: comments a second in the {BEFORE:g} s before the fault. At once: in the {AFTER:g} s from its end on. First: the
