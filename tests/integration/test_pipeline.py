@@ -191,14 +191,22 @@ async def test_a_process_that_gets_work_while_others_are_served_is_served_in_the
     assert {row.monitoring_process_id for row in await world.all_comments() if row.status == "discovered"} == {second}
 
 
-async def test_two_ticks_share_the_processes_and_leave_none(
-    world: World, playground: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_ticks_share_the_processes_and_leave_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, begun, both = ticks.claim, list[ticks.Claimed](), asyncio.Event()
+
+    async def further_when_both_have_begun(*of: Any, **since: Any) -> ticks.Claimed:
+        if since:
+            await both.wait()
+            return await claim(*of, **since)
+        begun.append(await claim(*of))
+        if len(begun) == 2:
+            both.set()
+        return begun[-1]
+
     monkeypatch.setattr(ticks, "AT_ONCE", 2)
-    monkeypatch.setattr(ticks, "LOOK", 2)
     names = [(await world.process(name), name)[1] for name in "abcdef"]
     await discover_articles()
-    fault(playground, "article", "latency", seconds=3, times=2)
+    monkeypatch.setattr(ticks, "claim", further_when_both_have_begun)
     reports = await asyncio.gather(prepare_content_of_articles(), prepare_content_of_articles())
     served = [[each.process for each in report.reports] for report in reports]
     assert sorted(served[0] + served[1]) == names
