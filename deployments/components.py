@@ -38,6 +38,8 @@ CLIENT_TUNING = {
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_CLI_PROMPT": "false",
     "DO_NOT_TRACK": "1",
+    # Prefect lists all time zones whenever it reads a schedule: of the package that is one file, of the system 1,800.
+    "PYTHONTZPATH": "",
 }
 SERVER_TUNING = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",

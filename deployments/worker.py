@@ -20,6 +20,7 @@ from deployments import definitions, tidying
 from deployments.in_process import InProcessWorker
 from lib import llm, log
 from lib.garbage import spare_the_collector
+from lib.monitoring.runtime import sharing_connections
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 
@@ -57,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
         await _tidy_up(client, settings, worker.name)
     # The clients of all runs; each would open its own, and read the certificates of the world for it.
     with SyncClientContext.get_or_create():
-        async with AsyncClientContext.get_or_create():
+        async with AsyncClientContext.get_or_create(), sharing_connections(settings):
             await _work(worker, stop, ready_file)
 
 

@@ -45,7 +45,7 @@ def will_pass(error: BaseException) -> bool:
     """Whether the database was away, busy, restarts, or undid the transaction: nothing was written, or no answer came.
 
     asyncpg's errors are no OperationalError: they come as a plain DBAPIError that only its SQLSTATE explains, and while
-    a connection is made, as they are.
+    a connection is made, as they are. A statement that was prepared before a migration is prepared anew the next time.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -54,6 +54,8 @@ def will_pass(error: BaseException) -> bool:
     if isinstance(error, NoConnectionFree):
         return True
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if cause is not None and isinstance(cause.__cause__, asyncpg.InvalidCachedStatementError):
+        return True
     return str(getattr(cause, "sqlstate", None) or "").startswith(_PASSING)
 
 

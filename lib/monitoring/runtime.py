@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring.providers import Providers
 from lib.monitoring.sites import Sites
+from lib.monitoring.stages import STAGES
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 from lib.vault import Vault, open_vault
@@ -62,6 +63,7 @@ class Progress:
 NO_PROGRESS = Progress()
 progress: ContextVar[Progress] = ContextVar("progress", default=NO_PROGRESS)
 _current: ContextVar["Runtime"] = ContextVar("runtime")
+_pool: ContextVar[Database | None] = ContextVar("pool", default=None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,20 @@ def runtime() -> Runtime:
 
 
 @asynccontextmanager
+async def sharing_connections(settings: Settings) -> AsyncIterator[None]:
+    """The runs that are opened within have one pool: its connections and statements are prepared already."""
+    if settings.database_url is None:
+        yield
+        return
+    async with Database(settings.database_url, settings.pool_size * len(STAGES)) as database:
+        before = _pool.set(database)
+        try:
+            yield
+        finally:
+            _pool.reset(before)
+
+
+@asynccontextmanager
 async def opened(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     """Open a runtime, make it the current one, renew its leases, and close everything in the end.
 
@@ -97,7 +113,9 @@ async def opened(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     if settings.database_url is None:
         raise Invalid("PRESSROOM_DATABASE_URL is not set; `pressroom up` sets it for what it starts")
     vault = open_vault(settings)
-    async with Database(settings.database_url, settings.pool_size) as database:
+    shared = _pool.get()
+    pool = nullcontext(shared) if shared is not None else Database(settings.database_url, settings.pool_size)
+    async with pool as database:
         keeper = LeaseKeeper(database)
         sites = Sites(settings, database, vault)
         providers = Providers(settings, database, vault)
