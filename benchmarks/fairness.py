@@ -233,7 +233,7 @@ def report(figures: Sequence[FairFigure]) -> str:
         "",
         f"Pages {PAGE_SECONDS * 1000:.0f} ms, model {LLM_SECONDS:g} s, {AT_ONCE} calls at once for all of them.",
         f"Seconds until everything of the small ones is posted; {ROUNDS} rounds, medians. Begun later: the big one has",
-        f"been at work for {AHEAD:g} s. The flows run in one process with an own server of Prefect, by their intervals, as",
+        f"been at work for {AHEAD:g} s. The flows run in one process with a server of Prefect, by their intervals, as",
         "in a worker, but without its queue; discovery is done before.",
         "",
         "| | median process | last process | × alone | rounds | the big one generates a second |",

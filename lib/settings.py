@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     tag_limit_processes: int = Field(50, ge=0, description="up to so many running processes have task runs")
 
     # Database
-    pool_size: int = Field(2, ge=1, le=50, description="connections for each flow run at most; a worker shares those of four")
+    pool_size: int = Field(2, ge=1, le=50, description="connections of a flow run; a worker has four times as many")
 
     # Leases
     stage_lease: float = Field(60, ge=5)
