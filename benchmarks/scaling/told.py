@@ -101,6 +101,7 @@ def _of_workers(figures: ScaleFigures) -> Iterator[str]:
         "missing",
         "model calls",
         "posted by each",
+        "failed ticks",
         "CPU ms an article",
     )
     yield from _table(header, (_worker_row(each, first) for each in figures.workers))
@@ -109,8 +110,8 @@ def _of_workers(figures: ScaleFigures) -> Iterator[str]:
 def _worker_row(each: WorkersFigure, first: WorkersFigure) -> Sequence[str]:
     shares = ", ".join(str(done.get("posting", 0)) for done in each.shares)
     cpu = ", ".join(f"{what} {ms:.0f}" for what, ms in each.cpu.items())
-    counts = (str(each.twice), str(each.missing), str(each.model_calls))
-    return (str(each.workers), f"{each.seconds:.1f}", f"{first.seconds / each.seconds:.2f}", *counts, shares, cpu)
+    counts = (str(each.twice), str(each.missing), str(each.model_calls), shares, str(each.failed_ticks))
+    return (str(each.workers), f"{each.seconds:.1f}", f"{first.seconds / each.seconds:.2f}", *counts, cpu)
 
 
 def _of_paper(figures: ScaleFigures) -> Iterator[str]:

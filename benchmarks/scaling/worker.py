@@ -1,13 +1,14 @@
 """A worker of a measurement: ticks all four stages from the word `go` on, until its input ends.
 
 Its argument is how many there are: they share one schedule, so each pauses for as many seconds between its ticks.
-Its last line says, as JSON, what it did of each stage and how many seconds of CPU that took.
+Its last line says, as JSON, what it did of each stage, how many ticks failed, and how many seconds of CPU that took.
 """
 
 import asyncio
 import json
 import sys
 import time
+import traceback
 from collections import Counter
 
 from benchmarks.scaling import events
@@ -27,21 +28,29 @@ async def main() -> None:
     spare_the_collector()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    began, done, ended = time.process_time(), Counter[Stage](), asyncio.Event()
+    began, done, failed, ended = time.process_time(), Counter[Stage](), Counter[Stage](), asyncio.Event()
     async with asyncio.TaskGroup() as ticking:
         for stage, flow in flows().items():
-            ticking.create_task(_again_and_again(stage, flow, done, ended))
+            ticking.create_task(_again_and_again(stage, flow, done, failed, ended))
         await asyncio.to_thread(sys.stdin.read)
         ended.set()
     await asyncio.to_thread(events.send)
-    print(json.dumps({"cpu": time.process_time() - began, "done": done}), flush=True)
+    print(json.dumps({"cpu": time.process_time() - began, "done": done, "failed": failed.total()}), flush=True)
 
 
-async def _again_and_again(stage: Stage, flow: Flow, done: "Counter[Stage]", ended: asyncio.Event) -> None:
+async def _again_and_again(
+    stage: Stage, flow: Flow, done: "Counter[Stage]", failed: "Counter[Stage]", ended: asyncio.Event
+) -> None:
+    """As a worker of the product: a tick that fails is a failed run, and the next one comes."""
     while not ended.is_set():
-        report = await flow()
-        assert isinstance(report, TickReport)
-        done[stage] += report.done
+        try:
+            report = await flow()
+        except Exception:  # noqa: BLE001 - said, and counted
+            traceback.print_exc()
+            failed[stage] += 1
+        else:
+            assert isinstance(report, TickReport)
+            done[stage] += report.done
         await asyncio.sleep(PAUSE * int(sys.argv[1]))
 
 

@@ -40,6 +40,7 @@ class WorkersFigure:
     model_calls: int
     shares: Sequence[Mapping[str, int]]
     """What each worker did, by stage."""
+    failed_ticks: int
     cpu: Mapping[str, float]
     """Milliseconds an article by component."""
 
@@ -78,6 +79,7 @@ async def _with(number: int, world: World, template: Any, provider: Any, logins:
         missing=sum(1 for article in articles if not found[article]),
         model_calls=await _calls(world) - calls,
         shares=[each["done"] for each in said],
+        failed_ticks=sum(each["failed"] for each in said),
         cpu=cpu,
     )
 
