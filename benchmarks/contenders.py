@@ -7,6 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from benchmarks.ground import Outside
 
+# Between two looks for work, of every contender.
+BEAT_SECONDS = 5
+
 
 @dataclass(frozen=True)
 class Load:

@@ -15,12 +15,12 @@ import psutil
 from sqlalchemy import text
 
 from benchmarks import pgbound
-from benchmarks.contenders import Contender, Load, Polling, Polls, Running
+from benchmarks.contenders import BEAT_SECONDS, Contender, Load, Polling, Polls, Running
 from benchmarks.cpu import own
 from benchmarks.goals import Goal
 from benchmarks.ground import EVERYBODY, Outside, outside
 from benchmarks.peers import CONTENDERS, WITH, WITHOUT
-from benchmarks.peers.pressroom import BEAT_SECONDS, BEATS
+from benchmarks.peers.pressroom import BEATS
 from benchmarks.peers.programs import family_of
 from benchmarks.pgbound import Bound
 from benchmarks.work import make_world

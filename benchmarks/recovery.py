@@ -16,13 +16,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks import charts as draw
 from benchmarks.aftermath import AFTER, AS_BEFORE, BEFORE, LATE, LONGEST, ON_ITS_WAY, Recovery, measured
-from benchmarks.contenders import Contender, Load
+from benchmarks.contenders import BEAT_SECONDS, Contender, Load
 from benchmarks.faults import FAULTS, Fault
 from benchmarks.goals import Goal
 from benchmarks.ground import EVERYBODY
 from benchmarks.peers import CONTENDERS
 from benchmarks.peers.ideal import Ideal
-from benchmarks.peers.pressroom import BEAT_SECONDS, BEATS
+from benchmarks.peers.pressroom import BEATS
 from lib.work import Policy
 
 # Ten comments a second at most, so that a quiet machine is never what holds a contender up.

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from benchmarks import charts as draw
-from benchmarks.contenders import Contender, Load
+from benchmarks.contenders import BEAT_SECONDS, Contender, Load
 from benchmarks.goals import Goal
 from benchmarks.ground import EVERYBODY, outside
 from benchmarks.peers import CONTENDERS, WITH, WITHOUT
 from benchmarks.peers.celery_contender import CeleryDesign
 from benchmarks.peers.ideal import Ideal
-from benchmarks.peers.pressroom import BEAT_SECONDS, BEATS
+from benchmarks.peers.pressroom import BEATS
 from benchmarks.work import Job, make_world, share
 from lib.database import Database
 

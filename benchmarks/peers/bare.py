@@ -1,9 +1,10 @@
 """The program of the ideal: read once what is to be done, when something is running, and do it once.
 
-`python -m benchmarks.peers.bare`
+`python -m benchmarks.peers.bare SECONDS`: so long after there is something to do it begins.
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,8 +15,6 @@ from lib.monitoring.models import AIComment
 from lib.monitoring.mymoment import MyMoment, find_own
 
 LOOK_AGAIN = 0.1
-# Half of what the others wait between two looks: what that costs them in the mean.
-HALF_A_BEAT = 2.5
 READY = "ready"
 
 
@@ -35,7 +34,7 @@ async def _work() -> None:
         print(READY, flush=True)
         while not (ids := await clients.running_processes(have.database)):  # noqa: ASYNC110 - another process starts them
             await asyncio.sleep(LOOK_AGAIN)
-        await asyncio.sleep(HALF_A_BEAT)
+        await asyncio.sleep(float(sys.argv[1]))
         watches = [watch for id_ in ids for watch in await clients.watches_of(have.database, id_)]
         calls: dict[UUID | None, asyncio.Semaphore] = {}
         for watch in watches:

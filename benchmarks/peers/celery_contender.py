@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.contenders import Polls
+from benchmarks.contenders import BEAT_SECONDS, Polls
 from benchmarks.ground import Outside, wait_until
 from benchmarks.peers import environments
 from benchmarks.peers.programs import alive, program
 from benchmarks.peers.redis_server import Redis, redis, redis_version
 
 PEER = "celery_design"
-BEAT_SECONDS = 5.0
 # The document has 1 each. With 20 in the queue of generation the bound on model calls is reached.
 POOLS = {"discovery": 10, "preparation": 10, "generation": 20, "posting": 10, "scheduler": 1}
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from benchmarks.contenders import Polls
+from benchmarks.contenders import BEAT_SECONDS, Polls
 from benchmarks.ground import Outside, free_port, wait_until
 from benchmarks.peers.programs import alive, family_of, program
 from deployments import instance
 from lib import postgres
 from lib.database import Database
 
-BEAT_SECONDS = 5
 BEATS = ("PRESSROOM_STAGE_INTERVAL", "PRESSROOM_QUIET_MIN", "PRESSROOM_QUIET_MAX")
 # A discovery that found nothing has a child all the same, its look; what it found is what counts.
 POLLS = text("""

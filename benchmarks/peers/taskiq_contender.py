@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import psutil
 
+from benchmarks.contenders import BEAT_SECONDS
 from benchmarks.ground import Outside, wait_until
 from benchmarks.peers import environments
 from benchmarks.peers.programs import alive, program
 from benchmarks.peers.redis_server import Redis, redis, redis_version
 
 PEER = "taskiq_jobs"
-BEAT_SECONDS = 5
 # Jobs at once of each stage's one worker; 20 is the bound on model calls.
 AT_ONCE = {"discovery": 20, "preparation": 20, "generation": 20, "posting": 200}
 

@@ -1,6 +1,9 @@
 """One pool for the runs of a worker, and its statements when the tables change under it."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lib.database import Database
 from lib.monitoring.runtime import opened, sharing_connections
@@ -20,8 +23,8 @@ async def test_runs_share_the_connections_of_their_worker(world: World) -> None:
 
 
 async def test_a_statement_outlives_a_migration(database: Database) -> None:
-    async def first(connection: object) -> object:
-        return (await connection.execute(text("SELECT * FROM changing"))).one()  # type: ignore[attr-defined]
+    async def first(connection: AsyncConnection) -> Sequence[int]:
+        return (await connection.execute(text("SELECT * FROM changing"))).one()
 
     async with database.session() as session:
         await session.execute(text("CREATE TABLE changing (id int)"))
