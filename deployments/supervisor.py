@@ -9,8 +9,10 @@ from typing import Protocol
 
 from deployments.children import StartError
 
+# Seconds before a child is started again.
 FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 4.0
+LONGEST_WAIT_UNSTARTED = 30.0  # of one that does not come up, which costs a start each time and gives nothing
 SETTLED = 60.0  # a child that lived so long begins anew with the first wait
 
 
@@ -43,11 +45,11 @@ class Service(Protocol):
     def kill(self) -> None: ...
 
 
-def next_wait(before: float, lived: float) -> float:
-    """How long to wait before a child is started again."""
-    if before == 0 or lived >= SETTLED:
+def next_wait(before: float, lived: float | None) -> float:
+    """How long to wait before a child is started again that could be used for so long; None: it did not come up."""
+    if before == 0 or (lived is not None and lived >= SETTLED):
         return FIRST_WAIT
-    return min(before * 2, LONGEST_WAIT)
+    return min(before * 2, LONGEST_WAIT_UNSTARTED if lived is None else LONGEST_WAIT)
 
 
 def epitaph(status: int) -> str:
@@ -90,7 +92,7 @@ class Supervisor:
                     break
                 except StartError as error:
                     said = f"did not start: {str(error).splitlines()[0]}"
-                    wait = next_wait(wait, 0)
+                    wait = next_wait(wait, None)
             self._changed()
             self._say(service.name, f"runs again (process {service.pid})")
 

@@ -285,12 +285,18 @@ async def test_the_highest_rank_stops_first(watching: Supervisor, log: list[str]
     assert log[-3:] == ["stop worker", "stop prefect", "stop postgres"]
 
 
-def test_the_wait_doubles_up_to_half_a_minute_and_begins_anew_after_a_minute_of_life() -> None:
-    waits = [supervisor.next_wait(0, 5)]
-    for _ in range(6):
-        waits.append(supervisor.next_wait(waits[-1], 5))
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
-    assert supervisor.next_wait(30, 61) == 1
+@pytest.mark.parametrize(
+    ("lived", "expected"), [(5, [1, 2, 4, 4, 4, 4, 4]), (None, [1, 2, 4, 8, 16, 30, 30]), (61, [1] * 7)]
+)
+def test_the_wait_doubles_and_is_longest_for_what_does_not_come_up(lived: float | None, expected: list[float]) -> None:
+    waits = [0.0]
+    for _ in expected:
+        waits.append(supervisor.next_wait(waits[-1], lived))
+    assert waits[1:] == expected
+
+
+def test_what_comes_up_at_last_and_dies_is_soon_started_again() -> None:
+    assert supervisor.next_wait(30, 5) == 4
 
 
 # What a worker puts right
