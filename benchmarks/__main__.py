@@ -9,9 +9,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, cast
 
-from benchmarks import book, shown
+from benchmarks import book, machine, shown
 from benchmarks.book import Page
 from benchmarks.goals import Goal
+from benchmarks.machine import Moment
 
 SECTIONS = (
     "throughput",
@@ -64,20 +65,21 @@ def _measured_apart(name: str) -> bool:
 
 def _measure(name: str) -> None:
     section, before = cast("Section", import_module(f"benchmarks.{name}")), dict(os.environ)
-    page = _page(name, section, section.run(), before)
+    began = Moment.now()
+    figures = section.run()
+    page = _page(name, section, figures, before, machine.told(began, Moment.now()))
     print(page.text, flush=True)
     book.write(page)
     book.write_contents(SECTIONS)
 
 
-def _page(name: str, section: Section, figures: Any, before: Mapping[str, str]) -> Page:
+def _page(name: str, section: Section, figures: Any, before: Mapping[str, str], meanwhile: str) -> Page:
     charts: Callable[[Any], Mapping[str, str]] = getattr(section, "charts", shown.CHARTS.get(name, lambda _: {}))
     goals: Callable[[Any], Sequence[Goal]] = getattr(section, "goals", shown.GOALS.get(name, lambda _: ()))
     changed = {key: value for key, value in os.environ.items() if before.get(key) != value}
     settings = {key: value for key, value in changed.items() if key.startswith(("PRESSROOM_", "PREFECT_"))}
-    return Page(
-        name, section.report(figures), charts(figures), goals(figures), settings | getattr(section, "SETTINGS", {})
-    )
+    settings |= getattr(section, "SETTINGS", {})
+    return Page(name, section.report(figures), charts(figures), goals(figures), settings, meanwhile)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,17 @@ NOT_SHOWN = re.compile(r"KEY|URL|PORT|_DIR$|TOKEN|PASSWORD")
 
 @dataclass(frozen=True)
 class Page:
-    """What one section has to say. `charts`: SVG by name; `settings`: what it set for what it measured."""
+    """What one section has to say.
+
+    `charts`: SVG by name; `settings`: what it set for what it measured; `meanwhile`: how the machine was.
+    """
 
     name: str
     text: str
     charts: Mapping[str, str] = field(default_factory=dict)
     goals: Sequence[Goal] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    meanwhile: str = ""
 
 
 def write(page: Page) -> None:
@@ -59,7 +63,7 @@ def _composed(page: Page) -> str:
     shown = [f"![{_title(svg)}]({_file(page, name)})" for name, svg in page.charts.items()]
     # A chart that the text places itself is not shown again.
     charts = [each for each, name in zip(shown, page.charts, strict=True) if f"({_file(page, name)})" not in text]
-    return "\n\n".join([f"# {title}", *goals, *charts, text, conditions(page.settings)]) + "\n"
+    return "\n\n".join([f"# {title}", *goals, *charts, text, _conditions(page.settings, page.meanwhile)]) + "\n"
 
 
 def _title(svg: str) -> str:
@@ -71,14 +75,15 @@ def _rows(goals: Sequence[Goal]) -> str:
     return "\n".join(f"| {each.what} | {each.goal} | {each.measured} | {each.verdict} |" for each in goals)
 
 
-def conditions(settings: Mapping[str, str]) -> str:
-    """When, on what, with which versions and settings."""
+def _conditions(settings: Mapping[str, str], meanwhile: str) -> str:
+    """When, on what, how that was meanwhile, with which versions and settings."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GB, {platform.system()}"
     versions = f"Python {platform.python_version()}, PostgreSQL {postgres_version()}, Prefect {version('prefect')}"
     shown = [f"`{name}={value}`" for name, value in sorted(settings.items()) if not NOT_SHOWN.search(name)]
-    said = f"\nSettings: {', '.join(shown)}." if shown else ""
-    return f"Measured on {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}: {machine}; {versions}.{said}"
+    said = f"Settings: {', '.join(shown)}." if shown else ""
+    lines = [f"Measured on {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}: {machine}; {versions}.", meanwhile, said]
+    return "\n".join(line for line in lines if line)
 
 
 def _commit() -> str:

@@ -51,6 +51,7 @@ def run() -> list[Figure]:
 
 
 def _figure(contender: Contender, fault: Fault) -> Figure:
+    print(f"{contender.name}: {fault.name}", flush=True)
     try:
         return measured(contender, fault, LOAD)
     except TROUBLE as error:
