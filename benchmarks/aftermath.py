@@ -55,6 +55,7 @@ class Recovery:
     fault: str
     strikes: int
     before: float
+    """At most what the model allows: comments that had waited to be posted are no pace that could be kept."""
     at_once: float
     """In the window that begins where the fault ends."""
     first: float | None
@@ -186,7 +187,7 @@ def measured(contender: Contender, fault: Fault, load: Load) -> Recovery:
         try:
             with contender.running(there) as running:
                 job = runner.run(_prepared(there, load))
-                found = runner.run(_struck(contender.name, fault, job, Scene(running, server), there))
+                found = runner.run(_struck(contender.name, fault, load, job, Scene(running, server), there))
                 _end(running)
             return replace(found, duplicates=job.duplicates(), missing=job.lost())
         finally:
@@ -209,7 +210,7 @@ async def _prepared(there: Outside, load: Load) -> Job:
     return await make_world_now(there, load)
 
 
-async def _struck(name: str, fault: Fault, job: Job, scene: Scene, there: Outside) -> Recovery:
+async def _struck(name: str, fault: Fault, load: Load, job: Job, scene: Scene, there: Outside) -> Recovery:
     began, total = time.monotonic(), len(job.appeared)
     tail = round(TAIL * total)
     arrivals, deaths = Arrivals(job), Deaths(scene.running)
@@ -223,7 +224,7 @@ async def _struck(name: str, fault: Fault, job: Job, scene: Scene, there: Outsid
         first = await arrivals.first_since(over + ON_ITS_WAY, over + LATE)
         ended = await arrivals.until(total, over + LATE) or not await _still_come(arrivals, total, over + LONGEST)
     late = await _takeovers(there)
-    before = arrivals.rate(struck - BEFORE, BEFORE)
+    before = min(arrivals.rate(struck - BEFORE, BEFORE), load.at_once / load.llm_seconds)
     back = arrivals.back(over + ON_ITS_WAY, before)
     return Recovery(
         contender=name,

@@ -62,10 +62,10 @@ def _figure(contender: Contender, fault: Fault) -> Figure:
 UNKNOWN = Policy.unknown
 CONDITIONS = f"""{LOAD.processes} processes with {LOAD.articles} articles each, pages {LOAD.page_seconds * 1000:.0f} ms,
 model {LOAD.llm_seconds:g} s, {LOAD.at_once} at once: {LOAD.at_once / LOAD.llm_seconds:g} comments a second at most.
-Before: comments a second in the {BEFORE:g} s before the fault. At once: in the {AFTER:g} s from its end on. First: the
-first comment after it, not counting the {ON_ITS_WAY:g} s in which one could have been on its way. Again: in the
-{AFTER:g} s from that one on; of this the goal is {GOAL_PERCENT:g} % of before. As before: where the
-first {AFTER:g} s begin that reach it. When a comment came, what came twice and
+Before: comments a second in the {BEFORE:g} s before the fault, a burst counted as that most. At once: in the
+{AFTER:g} s from its end on. First: the first comment after it, not counting the {ON_ITS_WAY:g} s in which one could
+have been on its way. Again: in the {AFTER:g} s from that one on; of this the goal is {GOAL_PERCENT:g} % of before. As
+before: where the first {AFTER:g} s begin that reach it. When a comment came, what came twice and
 what never came is the site's word. Lost is what is not there {LATE:g} s after the fault, unless comments still come
 then: what is left of those after {LONGEST:g} s is unfinished. Taken over: what somebody held when another took it; how
 late that was is counted from its lease's end, and once more from the end of the {UNKNOWN:g} s that a post without an
