@@ -107,22 +107,22 @@ class Tick:
     async def _one(self, token: UUID, task: StageTask, process: ProcessRef, found: Mapping[UUID, Any]) -> None:
         report, error = StageReport(process.id, process.name), None
         serve = task.with_options(tags=[f"process:{process.id}"]) if self.tagged else task.fn
-        try:
-            report = await serve(process, *([found[process.id]] if found else []))
-        except Exception as trouble:  # noqa: BLE001 - raised by the tick when every process had its turn
-            error = f"{type(trouble).__name__}: {trouble}"
-            self.unexpected.append(trouble)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._finish(token, report, "cancelled"))
-            raise
-        self.reports.append(report)
-        await self._finish(token, report, error)
+        with nudges.serving(process.id, self.stage):
+            try:
+                report = await serve(process, *([found[process.id]] if found else []))
+            except Exception as trouble:  # noqa: BLE001 - raised by the tick when every process had its turn
+                error = f"{type(trouble).__name__}: {trouble}"
+                self.unexpected.append(trouble)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._finish(token, report, "cancelled"))
+                raise
+            self.reports.append(report)
+            await self._finish(token, report, error)
 
     async def _finish(self, token: UUID, report: StageReport, error: str | None) -> None:
         await self.run.database.run_statement(
             lambda connection: stages.finish_stage(connection, self.stage, token, report, error)
         )
-        nudges.ended(self.stage, report.process_id)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Within one worker: a stage that has made something wakes the next one, which by itself would look a little later.
 
 A hint and no more. What it wakes looks into the database, and whoever hears nothing looks there too, only later.
+Who knows that an earlier stage runs here need not ask the database whether it does, and may look the more seldom.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ from itertools import product
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from lib.monitoring.stages import Stage, after
+from lib.monitoring.stages import Stage, after, upstream
 
 # By event loop, since an event belongs to one.
 _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None, Stage], set[asyncio.Event]]]()
 _catching_up = Counter[Stage]()
+_serving = Counter[tuple[UUID, Stage]]()
 
 
 @contextmanager
@@ -56,10 +58,24 @@ def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
             _wake(following, None)
 
 
-def ended(stage: Stage, process_id: UUID) -> None:
-    """The stage has nothing more for the process: whoever waited for it need not."""
-    for following in after(stage):
-        _wake(following, process_id)
+@contextmanager
+def serving(process_id: UUID, stage: Stage) -> Iterator[None]:
+    """While the block runs the stage works for the process; in its end, whoever waited for more of it need not."""
+    _serving[process_id, stage] += 1
+    try:
+        yield
+    finally:
+        _serving[process_id, stage] -= 1
+        if not _serving[process_id, stage]:
+            del _serving[process_id, stage]
+        for following in after(stage):
+            if stage in upstream(following):
+                _wake(following, process_id)
+
+
+def upstream_runs(process_id: UUID, stage: Stage) -> bool:
+    """Whether this worker runs a stage from which more may come; another worker may."""
+    return any(_serving[process_id, earlier] for earlier in upstream(stage))
 
 
 def _wake(stage: Stage, process_id: UUID | None) -> bool:

@@ -13,6 +13,14 @@ def after(stage: Stage) -> tuple[Stage, ...]:
     return STAGES[STAGES.index(stage) + 1 :]
 
 
+def upstream(stage: Stage) -> tuple[Stage, ...]:
+    """The stages before it that work on items, so that more may come while they run.
+
+    Not discovery: most of its looks find nothing, and what one finds is there at once, in its end.
+    """
+    return STAGES[1 : STAGES.index(stage)]
+
+
 # The flow, and the deployment of the same name, that runs each stage.
 FLOWS: dict[Stage, str] = {
     "discovery": "discover_articles",

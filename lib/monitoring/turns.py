@@ -1,6 +1,7 @@
 """The loop of a stage: take an item, attempt it, settle what became of it, until nothing is left."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -184,8 +185,11 @@ class Turns(Generic[Item]):
         await self._slots.acquire()
         self._nudged.clear()
         item: Item | Wait | None = None
+        more = False
         try:
             if not self._stopped:
+                # Before the look: what the earlier stage makes last, it has made when it no longer runs.
+                more = bool(self._at_work) or await self._upstream_runs()
                 item = await self._take()
         finally:
             if item is None or isinstance(item, Wait):
@@ -193,16 +197,22 @@ class Turns(Generic[Item]):
         if isinstance(item, Wait):
             await self._finish(asyncio.FIRST_COMPLETED, min(item.seconds, LONGEST_SLEEP))
             return True
-        if item is None:
-            return not self._stopped and await self._more_to_come()
-        self._start(item)
-        return True
+        if item is None and more:
+            await self._rest()
+        elif item is not None:
+            self._start(item)
+        return more or item is not None
 
     def _start(self, item: Item) -> None:
         self._poll = POLL
         task = asyncio.create_task(self._work(item))
         self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._at_work.discard(task)
+        if not self._at_work:
+            self._nudged.set()
 
     async def _work(self, item: Item) -> None:
         slot = _Slot(self._slots)
@@ -226,6 +236,8 @@ class Turns(Generic[Item]):
             retried=have.retried + outcome.retried,
             errors=have.errors + shown,
         )
+        if outcome.error:
+            self._nudged.set()  # it may come back at once
         if outcome.stop:
             self._stop(f"stopped early: {outcome.error}")
         elif outcome.retried:
@@ -240,38 +252,23 @@ class Turns(Generic[Item]):
 
     def _stop(self, why: str) -> None:
         self._stopped = True
+        self._nudged.set()
         self._report = replace(self._report, note=why)
 
-    async def _more_to_come(self) -> bool:
-        """Whether to look again: while our own items may come back, or an earlier stage still runs."""
-        if bool(self._at_work) or await self._upstream_runs():
-            await self._rest()
-            return True
-        # The earlier stage may have ended with a last item between our look and that answer.
-        return await self._last_look()
-
     async def _upstream_runs(self) -> bool:
-        return await runtime().database.run_statement(
+        """Whether an earlier stage may make more, here or in another worker."""
+        return self._runs_here() or await runtime().database.run_statement(
             lambda connection: stages.upstream_runs(connection, self._stage, self._process.id)
         )
 
-    async def _last_look(self) -> bool:
-        item = await self._take()
-        if item is None:
-            return False
-        if isinstance(item, Wait):
-            return True
-        await self._slots.acquire()
-        self._start(item)
-        return True
+    def _runs_here(self) -> bool:
+        """An earlier stage, which says when it has made something."""
+        return nudges.upstream_runs(self._process.id, self._stage)
 
     async def _rest(self) -> None:
-        """Until an item is done, an earlier stage says something, or it is time to look again."""
-        nudge = asyncio.create_task(self._nudged.wait())
-        try:
-            await asyncio.wait({nudge, *self._at_work}, timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            nudge.cancel()
+        """Until an earlier stage says something, an item comes back or the last is done, or it is time to look."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._nudged.wait(), LONGEST_SLEEP if self._runs_here() else self._poll)
         self._poll = min(2 * self._poll, LONGEST_SLEEP)
 
     async def _finish(self, when: str, seconds: float | None = None) -> None:

@@ -55,10 +55,52 @@ async def test_what_an_earlier_stage_makes_is_taken_at_once_and_its_end_is_notic
     assert stage.looks == 1
     nudges.made("preparation", [PROCESS.id])
     await until(lambda: not stage.items)
-    stage.upstream = False
-    nudges.ended("discovery", PROCESS.id)
+    with nudges.serving(PROCESS.id, "discovery"):
+        assert not nudges.upstream_runs(PROCESS.id, "generation")
+    with nudges.serving(PROCESS.id, "preparation"):
+        await asyncio.sleep(0.05)
+        assert not running.done()
+        stage.upstream = False
     async with asyncio.timeout(10):
         assert (await running).done == 1
+
+
+async def test_where_the_earlier_stage_runs_here_it_waits_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, poll=0.01)
+    with nudges.serving(PROCESS.id, "preparation"):
+        running = asyncio.create_task(stage.turns().run())
+        await asyncio.sleep(0.5)
+        assert stage.looks == 1
+        assert nudges.upstream_runs(PROCESS.id, "posting")
+        assert not nudges.upstream_runs(uuid4(), "generation")
+        stage.upstream = False
+    async with asyncio.timeout(10):
+        assert (await running).done == 0
+    assert not nudges.upstream_runs(PROCESS.id, "generation")
+
+
+async def test_what_is_done_wakes_nobody_while_others_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, let_go = Stage(monkeypatch, poll=60), asyncio.Semaphore(0)
+    stage.items, stage.upstream = ["first", "second", "third"], False
+
+    async def do(item: str) -> Outcome:
+        await let_go.acquire()
+        return Outcome(retried=1, error="again") if item == "second" else Outcome(done=1)
+
+    running = asyncio.create_task(Turns("generation", PROCESS, stage.take, do, asyncio.Semaphore(3)).run())
+    await until(lambda: stage.looks == 3)
+    let_go.release()
+    await until(lambda: stage.looks == 4)  # its slot was free again
+    await asyncio.sleep(0.05)
+    assert stage.looks == 4
+    stage.items.append("comes back")
+    let_go.release()
+    await until(lambda: stage.looks == 6)
+    let_go.release()
+    let_go.release()
+    async with asyncio.timeout(10):
+        report = await running
+    assert (report.done, report.retried, stage.looks) == (3, 1, 7)
 
 
 async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,5 +128,6 @@ async def test_whoever_listens_for_no_process_is_told_of_what_nobody_else_takes(
         assert any_of_them.is_set()
         any_of_them.clear()
         nudges.made("generation", [PROCESS.id])
-        nudges.ended("preparation", PROCESS.id)
+        with nudges.serving(PROCESS.id, "preparation"):
+            pass
         assert not any_of_them.is_set()

@@ -106,15 +106,22 @@ async def known_articles(
     session: AsyncSession, login_id: UUID, template_ids: Iterable[UUID], article_ids: Iterable[str]
 ) -> set[str]:
     """Which of the articles have a comment of this login that was found for each of these templates."""
-    wanted = set(template_ids)
-    statement = (
-        select(AIComment.mymoment_article_id)
-        .where(AIComment.mymoment_login_id == login_id, AIComment.mymoment_article_id.in_(set(article_ids)))
-        .where(AIComment.discovered_template_id.in_(wanted))
-        .group_by(AIComment.mymoment_article_id)
-        .having(func.count() == len(wanted))
+    wanted, among = set(template_ids), set(article_ids)
+    parameters = {"the_login": login_id, "the_templates": wanted, "the_articles": among, "so_many": len(wanted)}
+    return set(await session.scalars(_known(), parameters))
+
+
+@cache
+def _known() -> Select[tuple[str]]:
+    article = AIComment.mymoment_article_id
+    return (
+        select(article)
+        .where(AIComment.mymoment_login_id == work.id_parameter("the_login"))
+        .where(article.in_(bindparam("the_articles", expanding=True, type_=String())))
+        .where(AIComment.discovered_template_id.in_(bindparam("the_templates", expanding=True, type_=Uuid())))
+        .group_by(article)
+        .having(func.count() == bindparam("so_many", type_=Integer()))
     )
-    return set(await session.scalars(statement))
 
 
 async def confirm_post(executor: Executor, claim: Claimed, lease: float) -> bool:

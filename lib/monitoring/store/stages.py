@@ -6,7 +6,23 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Integer,
+    Interval,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -23,22 +39,15 @@ from lib.monitoring.models import (
     ProcessTemplate,
     StageTick,
 )
-from lib.monitoring.stages import STAGES, TAKES, Stage
+from lib.monitoring.stages import STAGES, TAKES, Stage, upstream
 from lib.monitoring.store.comments import is_running, taken_by, waiting
 
 
 @cache
 def _upstream_at_work(stage: Stage) -> Select[tuple[UUID]]:
-    """The processes for which a stage before this one works on items now, so that more may come.
-
-    Not discovery: most of its looks find nothing, and what one finds is there at once, in its end.
-    """
+    """The processes for which a stage before this one works on items now, so that more may come."""
     other = aliased(ProcessStage)
-    return select(other.monitoring_process_id).where(other.stage.in_(_upstream(stage)), work.held(other))
-
-
-def _upstream(stage: Stage) -> tuple[Stage, ...]:
-    return STAGES[1 : STAGES.index(stage)]
+    return select(other.monitoring_process_id).where(other.stage.in_(upstream(stage)), work.held(other))
 
 
 def _with_comments(stage: Stage) -> Select[tuple[UUID]]:
@@ -186,18 +195,32 @@ async def finish_stage(
     executor: Executor, stage: Stage, token: UUID, report: StageReport, error: str | None = None
 ) -> None:
     """Let the stage go and note how it went."""
-    values: dict[str, Any] = {"last_error": error or next(iter(report.errors), None)}
-    if error is None:
-        values["last_success_at"] = func.now()
-    values["last_report"] = {
+    noted = {
         "done": report.done,
         "failed": report.failed,
         "retried": report.retried,
         "note": report.note,
         "seconds": round(report.seconds, 3),
     }
-    here = and_(ProcessStage.monitoring_process_id == report.process_id, ProcessStage.stage == stage)
-    await work.settle(executor, ProcessStage, token, here, **values)
+    here = {"the_process": report.process_id, "the_stage": stage, "the_token": token}
+    what = {"new_report": noted, "new_error": error or next(iter(report.errors), None)}
+    await executor.execute(_finished(well=error is None), here | what)
+
+
+@cache
+def _finished(*, well: bool) -> Update:
+    here, at = ProcessStage, {ProcessStage.last_success_at: func.now()} if well else {}
+    return (
+        update(here)
+        .where(here.monitoring_process_id == work.id_parameter("the_process"))
+        .where(here.stage == bindparam("the_stage", type_=String()))
+        .where(here.claim_token == work.id_parameter("the_token"))
+        .values(**work.FREE)
+        .values(
+            {here.last_report: bindparam("new_report", type_=JSON()), here.last_error: bindparam("new_error"), **at}
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def note_tick(executor: Executor, stage: Stage, error: str | None) -> None:
@@ -211,7 +234,7 @@ async def note_tick(executor: Executor, stage: Stage, error: str | None) -> None
 
 
 async def upstream_runs(executor: Executor, stage: Stage, process_id: UUID) -> bool:
-    if not _upstream(stage):
+    if not upstream(stage):
         return False
     return (await executor.execute(_upstream_runs(stage), {"the_process": process_id})).first() is not None
 
@@ -290,8 +313,20 @@ def _watch(process: MonitoringProcess, look: ProcessLogin, base_url: str, templa
 async def settle_watches(session: AsyncSession, process_id: UUID, looks: Sequence[tuple[UUID, int, float]]) -> None:
     """Set when each login is looked at next: (login, quiet looks in a row, seconds until then)."""
     for login_id, quiet, delay in looks:
-        await session.execute(
-            update(ProcessLogin)
-            .where(tuple_(ProcessLogin.monitoring_process_id, ProcessLogin.mymoment_login_id) == (process_id, login_id))
-            .values(quiet_looks=quiet, next_look_at=work.in_seconds(delay))
+        here = {"the_process": process_id, "the_login": login_id}
+        await session.execute(_looked(), here | {"so_many": quiet, "the_delay": timedelta(seconds=delay)})
+
+
+@cache
+def _looked() -> Update:
+    look = ProcessLogin
+    return (
+        update(look)
+        .where(look.monitoring_process_id == work.id_parameter("the_process"))
+        .where(look.mymoment_login_id == work.id_parameter("the_login"))
+        .values(
+            quiet_looks=bindparam("so_many", type_=Integer()),
+            next_look_at=func.now() + bindparam("the_delay", type_=Interval()),
         )
+        .execution_options(synchronize_session=False)
+    )
