@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -85,7 +86,7 @@ class Provider:
     max_tokens: int
     temperature: float | None
     limit: int
-    # Bounds the calls of this run; the claim bounds those of all workers together.
+    # Bounds the calls of this worker; the claim bounds those of all workers together.
     slots: asyncio.Semaphore
     prices: Prices
     budget: Budget
@@ -99,6 +100,16 @@ class Template:
     id: UUID
     system_prompt: str
     user_prompt_template: str
+
+
+Slots = WeakValueDictionary[tuple[UUID, int], asyncio.Semaphore]
+_slots = WeakKeyDictionary[asyncio.AbstractEventLoop, Slots]()
+
+
+def _slots_of(provider_id: UUID, limit: int) -> asyncio.Semaphore:
+    """Of all runs beside each other: one that had its own would claim in vain what the others have taken."""
+    here = _slots.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    return here.setdefault((provider_id, limit), asyncio.Semaphore(limit))
 
 
 def llm_limits(settings: Settings) -> http.Limits:
@@ -161,7 +172,7 @@ class Providers:
             max_tokens=row.max_tokens or self._settings.llm_max_tokens,
             temperature=row.temperature,
             limit=limit,
-            slots=asyncio.Semaphore(limit),
+            slots=_slots_of(provider_id, limit),
             prices=Prices(row.input_price, row.output_price, row.currency),
             budget=Budget(row.budget_tokens, row.budget_money),
             availability=Availability(found.down, row.down_reason),
