@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import http, work
 from lib.database import Database
@@ -76,9 +75,7 @@ class Sites:
 
     async def username(self, login_id: UUID) -> str:
         """The account's name, decrypted."""
-        async with self._database.session() as session:
-            login = await logins.read_login(session, login_id)
-        return self._vault.decrypt(login.username_encrypted)
+        return self._vault.decrypt((await self._read(login_id)).username_encrypted)
 
     async def _entry(self, login_id: UUID) -> _Open:
         async with self._locks.setdefault(login_id, asyncio.Lock()):
@@ -97,21 +94,19 @@ class Sites:
     async def _connect(self, login_id: UUID) -> _Open:
         """From the stored session, or by logging in, or by waiting for another worker that is logging in."""
         token = work.new_id()
-
-        async def claim(session: AsyncSession) -> tuple[LoginSnapshot, bool]:
-            login = await logins.read_login(session, login_id)
-            self._check(login)
-            free = not login.cookies_encrypted
-            return login, free and await logins.claim_log_in(session, login_id, token, LOG_IN_LEASE)
-
+        claim = partial(logins.claim_log_in, login_id=login_id, token=token, lease=LOG_IN_LEASE)
         for _ in range(int(LOG_IN_LEASE)):
-            login, mine = await self._database.run_transaction(claim)
+            login = await self._read(login_id)
+            self._check(login)
             if login.cookies_encrypted:
                 return self._restored(login, login.cookies_encrypted)
-            if mine:
+            if await self._database.run_statement(claim):
                 return await self._log_in(login, token)
             await asyncio.sleep(1)
         raise Transient(f"Login {login.name}: another worker has been logging in for {LOG_IN_LEASE:g} s")
+
+    async def _read(self, login_id: UUID) -> LoginSnapshot:
+        return await self._database.run_statement(partial(logins.read_login, login_id=login_id))
 
     @staticmethod
     def _check(login: LoginSnapshot) -> None:

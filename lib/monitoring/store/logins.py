@@ -1,14 +1,16 @@
 """Logins and their sessions on the site."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, or_, select, update
+from sqlalchemy import Float, Select, case, cast, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
+from lib.database import Executor
 from lib.errors import NotFound
 from lib.monitoring.models import MyMomentLogin, MyMomentSession
 
@@ -32,38 +34,39 @@ class LoginSnapshot:
     error_message: str | None
 
 
-async def read_login(session: AsyncSession, login_id: UUID) -> LoginSnapshot:
+async def read_login(executor: Executor, login_id: UUID) -> LoginSnapshot:
     """Raise NotFound for an unknown id."""
-    wait = func.greatest(func.extract("epoch", MyMomentLogin.next_login_at - func.now()), 0)
-    statement = (
-        select(MyMomentLogin, MyMomentSession.cookies_encrypted, func.coalesce(wait, 0))
-        .outerjoin(
-            MyMomentSession,
-            (MyMomentSession.mymoment_login_id == MyMomentLogin.id)
-            & MyMomentSession.is_active
-            & (MyMomentSession.expires_at > func.now()),
-        )
-        .where(MyMomentLogin.id == login_id)
-    )
-    found = (await session.execute(statement)).first()
+    found = (await executor.execute(_login(), {"the_login": login_id})).first()
     if found is None:
         raise NotFound(f"There is no login {login_id}")
-    login, cookies, seconds = found
-    return LoginSnapshot(
-        id=login.id,
-        name=login.name,
-        base_url=login.base_url,
-        username_encrypted=login.username_encrypted,
-        password_encrypted=login.password_encrypted,
-        is_active=login.is_active,
-        cookies_encrypted=cookies,
-        wait=float(seconds),
-        failed_logins=login.failed_logins,
-        error_message=login.error_message,
+    return LoginSnapshot(*found)
+
+
+@cache
+def _login() -> Select[Any]:
+    """The fields of a snapshot, in their order."""
+    login, stored = MyMomentLogin, MyMomentSession
+    wait = func.greatest(func.extract("epoch", login.next_login_at - func.now()), 0)
+    valid = (stored.mymoment_login_id == login.id) & stored.is_active & (stored.expires_at > func.now())
+    return (
+        select(
+            login.id,
+            login.name,
+            login.base_url,
+            login.username_encrypted,
+            login.password_encrypted,
+            login.is_active,
+            stored.cookies_encrypted,
+            cast(func.coalesce(wait, 0), Float()),
+            login.failed_logins,
+            login.error_message,
+        )
+        .outerjoin(stored, valid)
+        .where(login.id == work.id_parameter("the_login"))
     )
 
 
-async def claim_log_in(session: AsyncSession, login_id: UUID, token: UUID, lease: float) -> bool:
+async def claim_log_in(executor: Executor, login_id: UUID, token: UUID, lease: float) -> bool:
     """Take the right to log in; False while another worker is about to. A second call with the token has it too."""
     statement = (
         update(MyMomentLogin)
@@ -71,7 +74,7 @@ async def claim_log_in(session: AsyncSession, login_id: UUID, token: UUID, lease
         .values(work.claiming(MyMomentLogin))
         .returning(MyMomentLogin.id)
     )
-    return (await session.scalars(statement, work.claim_parameters(token, lease))).first() is not None
+    return (await executor.execute(statement, work.claim_parameters(token, lease))).first() is not None
 
 
 async def settle_logged_in(
