@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Self, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import ClauseElement, TextClause, bindparam, event, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql.compiler import SQLCompiler
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from lib.errors import SessionHeldError
@@ -67,6 +70,24 @@ async def _persistently(what: Callable[[], Awaitable[T]]) -> T:
         reraise=True,
     )
     return await retrying(what)
+
+
+def as_text(statement: ClauseElement) -> TextClause:
+    """The same in words, to be compiled once; a statement with PostgreSQL's INSERT is compiled for each execution.
+
+    Not for one with an IN that takes a list. What it returns comes without types.
+    """
+    compiled = cast("SQLCompiler", statement.compile(dialect=_Words(paramstyle="named")))  # type: ignore[no-untyped-call]
+    names = compiled.bind_names.items()
+    return text(compiled.string).bindparams(
+        *(bindparam(name, each.value, each.type, required=each.required) for each, name in names)
+    )
+
+
+class _Words(PGDialect):
+    """Its casts come when the text is compiled."""
+
+    bind_typing = BindTyping.NONE
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, String, Table, Uuid, bindparam, delete, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import Interval, String, Table, TextClause, Uuid, bindparam, delete, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
-from lib.database import Executor
+from lib.database import Executor, as_text
 from lib.monitoring.items import Claimed, KeptAnswer
 from lib.monitoring.models import AIComment, ProcessStage, PromptTemplate
 from lib.monitoring.records import CommentEvent, GenerationAttempt
@@ -102,7 +102,7 @@ async def note_attempt(executor: Executor, claim: Claimed, template_id: UUID, ke
 
 
 @cache
-def _note_attempt() -> Insert:
+def _note_attempt() -> TextClause:
     types = {column.name: column.type for column in _ATTEMPTS.columns}
     comment = work.id_parameter("the_comment")
     earlier = select(func.coalesce(func.max(GenerationAttempt.attempt), 0) + 1).where(
@@ -136,7 +136,7 @@ def _note_attempt() -> Insert:
     )
     gone = ~exists().where(AIComment.id == comment)
     spent = budgets.spent().where(or_(exists(select(noted.c.id)), gone))
-    return budgets.spending().from_select(budgets.SPENT_COLUMNS, spent).add_cte(noted)
+    return as_text(budgets.spending().from_select(budgets.SPENT_COLUMNS, spent).add_cte(noted))
 
 
 async def of_comment(session: AsyncSession, comment_id: UUID) -> list[Step | Attempt]:
