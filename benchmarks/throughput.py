@@ -1,12 +1,14 @@
 """How fast: items a second and how long an article waits for its comment, every contender on the same loads.
 
-A run begins with everything up and idle; articles and running processes come at once, and the clock runs from the
-articles' appearance on the site to the comments' there.
+A contender is set up once a round and given one load after the other. Each begins with everything up and idle; articles
+and running processes come at once, and the clock runs from the articles' appearance on the site to the comments' there.
 """
 
 import asyncio
+import itertools
 import math
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +17,12 @@ from sqlalchemy import text
 from benchmarks import charts as draw
 from benchmarks.contenders import BEAT_SECONDS, Contender, Load
 from benchmarks.goals import Goal
-from benchmarks.ground import EVERYBODY, outside
+from benchmarks.ground import EVERYBODY, Outside, outside
 from benchmarks.peers import CONTENDERS, WITH, WITHOUT
 from benchmarks.peers.celery_contender import CeleryDesign
 from benchmarks.peers.ideal import Ideal
 from benchmarks.peers.pressroom import BEATS
-from benchmarks.work import Job, make_world, share
+from benchmarks.work import Job, make_world, share, stop
 from lib.database import Database
 
 ROUNDS = 3
@@ -34,6 +36,8 @@ LOADS = (
     Load(100, 1, llm_seconds=5),
 )
 PATIENCE, GRACE = 20.0, 120.0  # a run may take so many times the ideal, and so many seconds
+REST = 2.0 * BEAT_SECONDS  # between two loads
+TABS = 1_000  # of the site for each load
 STAGES = ("discovered", "prepared", "generated", "posted")
 # From issue 5; MANY articles a process are where the Celery design is compared
 OFF, ON, TIMES_CELERY, MANY = 0.9, 0.8, 5.0, 100
@@ -41,16 +45,19 @@ SETTINGS = EVERYBODY | {name: str(BEAT_SECONDS) for name in BEATS}
 INTRODUCTION = f"""Everything is up and idle; then articles and running processes come at once. Times run from an
 article's appearance on the site to its comment there, by the site's clock. Pages take 50 ms; 20 model calls at once;
 one post at a time per login; no politeness. Median of {ROUNDS} rounds, with the fastest and the slowest; of one where
-waiting makes up nearly all of it: with a model of 5 s, and of the Celery design. Every contender looks for work every
-{BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the bare loop needs no beat and begins
-half of one after there is something to do, which is how long the others wait for theirs in the mean. The Celery design
-has pools of 10 processes a stage and 20 for the model, where the document has 1; it reads nothing back after a post,
-which saves it one page of three. One of its processes does one article after the other: so it loses most where there is
-one process, and with ten of them it makes half of the model calls that anybody may make. *Of paper*: of waiting alone.
-*Of bare*: of the loop that keeps nothing, on the same machine."""
+waiting makes up nearly all of it: with a model of 5 s, and of the Celery design. Once set up, a contender does the
+loads of one model one after the other, with {REST:g} s of rest between them and other processes for each. Every
+contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the bare
+loop needs no beat and begins half of one after there is something to do, which is how long the others wait for theirs
+in the mean. The Celery design has pools of 10 processes a stage and 20 for the model, where the document has 1; it
+reads nothing back after a post, which saves it one page of three. One of its processes does one article after the
+other: so it loses most where there is one process, and with ten of them it makes half of the model calls that anybody
+may make. *Of paper*: of waiting alone. *Of bare*: of the loop that keeps nothing, on the same machine."""
 PACE = text(
-    "SELECT to_status, count(*), extract(epoch FROM max(at) - min(at)) FROM comment_events"
-    " WHERE to_status = ANY(:stages) AND from_status IS DISTINCT FROM to_status GROUP BY to_status"
+    "SELECT to_status, count(*), extract(epoch FROM max(at) - min(at))"
+    " FROM comment_events JOIN ai_comments ON ai_comments.id = comment_id"
+    " WHERE monitoring_process_id = ANY(:processes) AND to_status = ANY(:stages)"
+    " AND from_status IS DISTINCT FROM to_status GROUP BY to_status"
 )
 
 
@@ -78,12 +85,18 @@ class RunFigure:
 def run() -> list[RunFigure]:
     """Every round of every contender on every load. Raise RuntimeError when one posts a comment twice."""
     return [
-        measured(contender, load)
-        for load in LOADS
+        figure
+        for loads in _alike(LOADS)
         for number in range(ROUNDS)
         for contender in CONTENDERS
-        if number < _rounds(contender, load)
+        if number < _rounds(contender, loads[0])
+        for figure in measured(contender, loads)
     ]
+
+
+def _alike(loads: Sequence[Load]) -> list[list[Load]]:
+    """By what the outside world is like."""
+    return [list(same) for _, same in itertools.groupby(loads, lambda load: (load.llm_seconds, load.page_seconds))]
 
 
 def _rounds(contender: Contender, load: Load) -> int:
@@ -91,16 +104,21 @@ def _rounds(contender: Contender, load: Load) -> int:
     return 1 if load.llm_seconds > 1 or isinstance(contender, CeleryDesign) else ROUNDS
 
 
-def measured(contender: Contender, load: Load) -> RunFigure:
-    limit = PATIENCE * load.ideal + GRACE
-    with outside(load.llm_seconds, load.page_seconds) as there, contender.running(there):
-        job = make_world(there, load)
-        asyncio.run(job.until_posted(load.total, limit))
-        figure = _figure(contender.name, load, job, asyncio.run(_pace(there.database_url)))
-        print(
-            f"{figure.contender}, {named(load)}: {figure.posted} of {load.total} in {figure.seconds:.1f} s", flush=True
-        )
-        return figure
+def measured(contender: Contender, loads: Sequence[Load]) -> list[RunFigure]:
+    """Of each load, for all of which the outside world is alike."""
+    with outside(loads[0].llm_seconds, loads[0].page_seconds) as there, contender.running(there):
+        return [_one(contender.name, load, there, number) for number, load in enumerate(loads)]
+
+
+def _one(name: str, load: Load, there: Outside, number: int) -> RunFigure:
+    """The load of that number, which finds what those before it have left."""
+    time.sleep(REST if number else 0)
+    job = make_world(there, load, TABS * (number + 1))
+    asyncio.run(job.until_posted(load.total, PATIENCE * load.ideal + GRACE))
+    figure = _figure(name, load, job, asyncio.run(_pace(there.database_url, job)))
+    print(f"{name}, {named(load)}: {figure.posted} of {load.total} in {figure.seconds:.1f} s", flush=True)
+    asyncio.run(stop(there, job))
+    return figure
 
 
 def _figure(name: str, load: Load, job: Job, stages: Mapping[str, float]) -> RunFigure:
@@ -112,10 +130,10 @@ def _figure(name: str, load: Load, job: Job, stages: Mapping[str, float]) -> Run
     return RunFigure(name, load, len(times), job.seconds(), share(times, 0.5), share(times, 0.95), stages)
 
 
-async def _pace(database_url: str) -> dict[str, float]:
+async def _pace(database_url: str, job: Job) -> dict[str, float]:
     """Of each stage while it was at it, by the database's clock; nothing from who keeps nothing."""
     async with Database(database_url, pool_size=1) as database, database.session() as session:
-        rows = await session.execute(PACE, {"stages": list(STAGES)})
+        rows = await session.execute(PACE, {"stages": list(STAGES), "processes": list(job.process_ids)})
         return {status: (number - 1) / float(seconds) for status, number, seconds in rows if number > 1 and seconds}
 
 

@@ -81,37 +81,48 @@ class Job:
         return found
 
 
-def make_world(outside: Outside, load: Load) -> Job:
-    """Logins, templates and one process a login, then the articles; the processes are started together, last."""
-    return asyncio.run(make_world_now(outside, load))
+def make_world(outside: Outside, load: Load, first_tab: int = FIRST_TAB) -> Job:
+    """Logins, templates and one process a login, then the articles; the processes are started together, last.
+
+    The names and the tabs of the site, one a process, begin with `first_tab`.
+    """
+    return asyncio.run(make_world_now(outside, load, first_tab))
 
 
-async def make_world_now(outside: Outside, load: Load) -> Job:
+async def make_world_now(outside: Outside, load: Load, first_tab: int = FIRST_TAB) -> Job:
     """Within a loop."""
     settings = read_settings()
+    tabs = range(first_tab, first_tab + load.processes)
     async with Database(outside.database_url, pool_size=2) as database:
-        made = await _processes(World(settings, database, outside.site), load)
-        appeared = await _articles(outside.site, load)
+        made = await _processes(World(settings, database, outside.site), load, tabs)
+        appeared = await _articles(outside.site, load, tabs)
         async with database.session() as session:
             for process_id in made:
                 await processes.start(session, process_id)
     return Job(outside.site, appeared, tuple(made))
 
 
-async def _processes(world: World, load: Load) -> list[Any]:
-    template = await world.template()
-    provider = await world.provider(max_concurrency=load.at_once)
+async def stop(outside: Outside, job: Job) -> None:
+    """End its processes, so that nobody looks for more of it."""
+    async with Database(outside.database_url, pool_size=1) as database, database.session() as session:
+        for process_id in job.process_ids:
+            await processes.end(session, process_id, "stopped", "measured")
+
+
+async def _processes(world: World, load: Load, tabs: range) -> list[Any]:
+    template = await world.template(f"friendly {tabs.start}")
+    provider = await world.provider(f"model {tabs.start}", max_concurrency=load.at_once)
     made = []
-    for number in range(load.processes):
-        login = await world.login(f"login {number}", ACCOUNTS[number % len(ACCOUNTS)].username)
+    for tab in tabs:
+        login = await world.login(f"login {tab}", ACCOUNTS[tab % len(ACCOUNTS)].username)
         made.append(
             await world.process(
-                f"process {number}",
+                f"process {tab}",
                 logins=[login],
                 templates=[template],
                 provider=provider,
                 start=False,
-                tab_filter=_tab(number),
+                tab_filter=str(tab),
                 article_limit=load.articles,
                 max_duration_minutes=600,
             )
@@ -119,16 +130,12 @@ async def _processes(world: World, load: Load) -> list[Any]:
     return made
 
 
-def _tab(number: int) -> str:
-    return str(FIRST_TAB + number)
-
-
-async def _articles(site: str, load: Load) -> dict[int, datetime]:
+async def _articles(site: str, load: Load, tabs: range) -> dict[int, datetime]:
     """On the site's clock, which is this machine's."""
     appeared: dict[int, datetime] = {}
     async with httpx.AsyncClient(base_url=site, timeout=60) as client:
-        for number in range(load.processes):
-            asked = {"tab": _tab(number), "count": load.articles}
+        for tab in tabs:
+            asked = {"tab": str(tab), "count": load.articles}
             made = (await client.post("/control/articles", json=asked)).raise_for_status().json()
             appeared |= dict.fromkeys(made["ids"], datetime.now(UTC))
     return appeared

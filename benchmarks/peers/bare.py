@@ -1,10 +1,11 @@
-"""The program of the ideal: read once what is to be done, when something is running, and do it once.
+"""The program of the ideal: read once what is to be done, when something new is running, and do it once.
 
 `python -m benchmarks.peers.bare SECONDS`: so long after there is something to do it begins.
 """
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -30,18 +31,25 @@ class _Limits:
 
 async def _work() -> None:
     llm.load()
+    done: set[UUID] = set()
     async with clients.tools(pool_size=2) as have:
         print(READY, flush=True)
-        while not (ids := await clients.running_processes(have.database)):  # noqa: ASYNC110 - another process starts them
+        while True:
+            if ids := set(await clients.running_processes(have.database)) - done:
+                await asyncio.sleep(float(sys.argv[1]))
+                await _all(have, sorted(ids))
+                done |= ids
             await asyncio.sleep(LOOK_AGAIN)
-        await asyncio.sleep(float(sys.argv[1]))
-        watches = [watch for id_ in ids for watch in await clients.watches_of(have.database, id_)]
-        calls: dict[UUID | None, asyncio.Semaphore] = {}
-        for watch in watches:
-            if watch.provider_id is not None and watch.provider_id not in calls:
-                provider = await have.providers.provider(watch.provider_id)
-                calls[watch.provider_id] = asyncio.Semaphore(provider.limit)
-        await asyncio.gather(*(_watch(have, watch, calls[watch.provider_id]) for watch in watches))
+
+
+async def _all(have: clients.Tools, process_ids: Sequence[UUID]) -> None:
+    watches = [watch for id_ in process_ids for watch in await clients.watches_of(have.database, id_)]
+    calls: dict[UUID | None, asyncio.Semaphore] = {}
+    for watch in watches:
+        if watch.provider_id is not None and watch.provider_id not in calls:
+            provider = await have.providers.provider(watch.provider_id)
+            calls[watch.provider_id] = asyncio.Semaphore(provider.limit)
+    await asyncio.gather(*(_watch(have, watch, calls[watch.provider_id]) for watch in watches))
 
 
 async def _watch(have: clients.Tools, watch: Watch, calls: asyncio.Semaphore) -> None:
