@@ -1,8 +1,8 @@
 """The four stages on the playground's real wire: what a user would see on the site and in the table."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -407,11 +407,10 @@ async def test_connections_cut_under_the_stages_cost_no_tick_no_answer_and_no_co
     process_id = await world.process()
     for route in ("index", "article", "llm", "comment"):
         fault(playground, route, "latency", seconds=0.4, times=None)
-    cutting = asyncio.create_task(cut_connections(world.database))
     for stage in STAGES:
-        report = await stage()
+        async with connections_cut(world.database):
+            report = await stage()
         assert report.done == len(await world.all_comments())
-    cutting.cancel()
     counted, rows = requests(playground), await world.all_comments()
     assert {(row.status, row.error_message) for row in rows} == {("posted", None)}
     assert counted["llm_calls"] == len(rows)
@@ -419,8 +418,17 @@ async def test_connections_cut_under_the_stages_cost_no_tick_no_answer_and_no_co
     await true_to_the_site(world, playground)
 
 
+@asynccontextmanager
+async def connections_cut(database: Database) -> AsyncIterator[None]:
+    """Every other connection that is idle ends, a few times a second: the next statement on it finds out."""
+    cutting = asyncio.create_task(cut_connections(database))
+    yield
+    assert not cutting.done()
+    cutting.cancel()
+    await asyncio.wait([cutting])
+
+
 async def cut_connections(database: Database) -> None:
-    """End every other connection that is idle, a few times a second: the next statement on it finds out."""
     cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     cut += " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
     while True:
@@ -563,8 +571,6 @@ async def test_an_idle_tick_over_a_thousand_processes_costs_ten_round_trips_at_m
 
     monkeypatch.setattr(Database, "__aexit__", counting)
     for stage in STAGES:
-        began = time.monotonic()
         assert (await stage()).reports == ()
-        assert time.monotonic() - began < 2
     assert len(figures) == 4
     assert max(figures) <= 10

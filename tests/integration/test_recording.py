@@ -399,7 +399,7 @@ async def test_memory_is_bounded_the_rest_is_spilled_and_the_next_recorder_adopt
             await asyncio.sleep(0.02)
     began = time.monotonic()
     await asyncio.to_thread(unreachable.close)
-    assert time.monotonic() - began < 4  # two seconds, and a busy machine
+    assert time.monotonic() - began < 10  # two seconds, and a busy machine
     assert unreachable.dropped == 0
     (left,) = (tmp_path / "taskwatch").iterdir()
     assert left.read_bytes().count(b"\n") == len(rows)
@@ -501,7 +501,7 @@ async def test_a_process_without_its_database_ends_in_time_and_leaves_a_file(
         assert await child.stdout.readline() == b"done\n"
         began = time.monotonic()
         assert await child.wait() == 0
-    assert time.monotonic() - began < 4  # two seconds, and a busy machine
+    assert time.monotonic() - began < 10  # two seconds, and a busy machine
     (left,) = (settings.data_dir / "taskwatch").iterdir()
     assert b'"success"' in left.read_bytes()
 

