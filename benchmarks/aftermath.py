@@ -20,8 +20,8 @@ from benchmarks.ground import Outside, outside
 from benchmarks.work import Job, make_world_now
 from lib.database import Database
 
-WARM, WARM_WITHIN = 30, 120.0  # comments before anything is measured
-BEFORE, AFTER = 15.0, 20.0  # seconds of the windows
+WARM, WARM_WITHIN = 20, 120.0  # comments before anything is measured
+BEFORE, AFTER = 16.0, 20.0  # seconds of the windows: whole waves of model calls
 AS_BEFORE = 0.95  # of the throughput before
 TAIL = 0.1  # of the articles: what comes last comes slowly, since not all processes have work any more
 ON_ITS_WAY = 1.0  # a comment that comes so soon after a fault was sent before it
@@ -182,7 +182,7 @@ class Deaths:
 
 def measured(contender: Contender, fault: Fault, load: Load) -> Recovery:
     """On a ground of its own. What came twice or never is judged when nothing of the contender runs any more."""
-    with outside(load.llm_seconds, load.page_seconds) as there, asyncio.Runner() as runner:
+    with outside(load.llm_seconds, load.page_seconds, load.at_once) as there, asyncio.Runner() as runner:
         server = Server(there.cluster)
         try:
             with contender.running(there) as running:

@@ -67,7 +67,7 @@ def run() -> tuple[list[CostFigure], list[Bound]]:
 
 def measured(contender: Contender) -> CostFigure:
     with (
-        outside(LOAD.llm_seconds, LOAD.page_seconds, preload="pg_stat_statements") as there,
+        outside(LOAD.llm_seconds, LOAD.page_seconds, LOAD.at_once, preload="pg_stat_statements") as there,
         contender.running(there) as running,
     ):
         asyncio.run(_watch_statements(there))

@@ -27,7 +27,7 @@ from lib.settings import settings as read_settings
 from playground.accounts import BOTS
 
 UP_WITHIN = 180.0
-TRIALS = 40
+TRIALS = 20
 TAB = "alle"
 FAR_AWAY = "86400"  # no schedule of the product interferes
 # What every contender gets: no politeness, and the site and the model may be on this machine.
@@ -113,10 +113,12 @@ class Outside:
     cluster: postgres.Cluster
     place: Path
     """A folder of its own, 0755."""
+    at_once: int
+    """Model calls that a contender may have at the same time."""
 
 
 @contextlib.contextmanager
-def outside(llm_seconds: float, page_seconds: float, *, preload: str = "") -> Iterator[Outside]:
+def outside(llm_seconds: float, page_seconds: float, at_once: int = 20, *, preload: str = "") -> Iterator[Outside]:
     """Start it with the settings of every contender in this process's environment, and stop it in the end.
 
     `preload`: a library that PostgreSQL is to load, to look into it.
@@ -138,7 +140,7 @@ def outside(llm_seconds: float, page_seconds: float, *, preload: str = "") -> It
         os.environ.update(EVERYBODY | {"PRESSROOM_DATABASE_URL": url, "PRESSROOM_DATA_DIR": str(place / "data")})
         os.environ["PRESSROOM_ENCRYPTION_KEYS"] = vault.new_key()
         read_settings.cache_clear()
-        yield Outside(site, url, cluster, place)
+        yield Outside(site, url, cluster, place, at_once)
 
 
 def _restore(environment: dict[str, str]) -> None:

@@ -25,10 +25,10 @@ from benchmarks.peers.ideal import Ideal
 from benchmarks.peers.pressroom import BEATS
 from lib.work import Policy
 
-# Ten comments a second at most, so that a quiet machine is never what holds a contender up.
-LOAD = Load(processes=10, articles=60, llm_seconds=2.0, at_once=20)
+# Five comments a second at most, so that not even a slow machine is what holds a contender up.
+LOAD = Load(processes=10, articles=30, llm_seconds=2.0, at_once=10)
 GOAL_PERCENT, GOAL_TAKEOVER = 100 * AS_BEFORE, 30.0
-BIN = 5.0  # seconds of a mark of the course
+BIN = 4.0  # seconds of a mark of the course
 MARKS = "▁▂▃▄▅▆▇█"
 
 

@@ -36,7 +36,7 @@ LOADS = (
     Load(100, 1, llm_seconds=5),
 )
 PATIENCE, GRACE = 20.0, 120.0  # a run may take so many times the ideal, and so many seconds
-REST = 2.0 * BEAT_SECONDS  # between two loads
+REST = float(BEAT_SECONDS)  # between two loads
 TABS = 1_000  # of the site for each load
 STAGES = ("discovered", "prepared", "generated", "posted")
 # From issue 5; MANY articles a process are where the Celery design is compared
@@ -96,7 +96,8 @@ def run() -> list[RunFigure]:
 
 def _alike(loads: Sequence[Load]) -> list[list[Load]]:
     """By what the outside world is like."""
-    return [list(same) for _, same in itertools.groupby(loads, lambda load: (load.llm_seconds, load.page_seconds))]
+    alike = itertools.groupby(loads, lambda load: (load.llm_seconds, load.page_seconds, load.at_once))
+    return [list(same) for _, same in alike]
 
 
 def _rounds(contender: Contender, load: Load) -> int:
@@ -106,7 +107,7 @@ def _rounds(contender: Contender, load: Load) -> int:
 
 def measured(contender: Contender, loads: Sequence[Load]) -> list[RunFigure]:
     """Of each load, for all of which the outside world is alike."""
-    with outside(loads[0].llm_seconds, loads[0].page_seconds) as there, contender.running(there):
+    with outside(loads[0].llm_seconds, loads[0].page_seconds, loads[0].at_once) as there, contender.running(there):
         return [_one(contender.name, load, there, number) for number, load in enumerate(loads)]
 
 

@@ -13,8 +13,8 @@ from benchmarks.peers.programs import alive, program
 from benchmarks.peers.redis_server import Redis, redis, redis_version
 
 PEER = "taskiq_jobs"
-# Jobs at once of each stage's one worker; 20 is the bound on model calls.
-AT_ONCE = {"discovery": 20, "preparation": 20, "generation": 20, "posting": 200}
+# Jobs at once of each stage's one worker; that of generation has as many as there may be model calls.
+AT_ONCE = {"discovery": 20, "preparation": 20, "posting": 200}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TaskiqJobs:
             server = stack.enter_context(redis(outside.place))
             environment = environments.settings_of(server.url, outside.database_url, BEAT_SECONDS)
             started = []
-            for stage, at_once in AT_ONCE.items():
+            for stage, at_once in (AT_ONCE | {"generation": outside.at_once}).items():
                 command = [taskiq, "worker", f"taskiq_jobs.brokers:{stage}", "taskiq_jobs.jobs", "--workers", "1"]
                 command += ["--max-async-tasks", str(at_once), "--log-level", "WARNING"]
                 log = outside.place / f"taskiq-{stage}.log"

@@ -58,9 +58,12 @@ class Model:
 
 
 def line(points: Sequence[tuple[float, float]], at: float) -> float:
-    """What the straight line through the first and the last point says at another one."""
+    """What the straight line through the first and the last point says at another one beyond them.
+
+    It never falls: more processes are no cheaper, the machine was only quieter when they were measured.
+    """
     (first_x, first_y), (last_x, last_y) = points[0], points[-1]
-    return first_y + (last_y - first_y) / (last_x - first_x) * (at - first_x)
+    return first_y + max(0.0, last_y - first_y) / (last_x - first_x) * (at - first_x)
 
 
 def tick_ms(ticks: Sequence[TickFigure], processes: int) -> float:
@@ -68,9 +71,8 @@ def tick_ms(ticks: Sequence[TickFigure], processes: int) -> float:
 
 
 def tick_cpu(ticks: Sequence[TickFigure], processes: int, component: str) -> float:
-    """Milliseconds; never less than for the fewest processes."""
-    points = [(each.processes, each.cpu.get(component, 0.0)) for each in ticks]
-    return max(points[0][1], line(points, processes))
+    """Milliseconds."""
+    return line([(each.processes, each.cpu.get(component, 0.0)) for each in ticks], processes)
 
 
 def check(ticks: Sequence[TickFigure], larger: TickFigure) -> Check:
