@@ -36,6 +36,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from deployments import definitions
 from lib import units
+from lib.monitoring import nudges
 
 TO_LET_GO = 2.0  # seconds that a cancelled flow has before the server is told in any case
 CANCELLING = (StateType.CANCELLING, StateType.CANCELLED)
@@ -139,6 +140,14 @@ class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResu
         """At each poll, first stop what somebody cancelled or suspended."""
         await self._stop_what_was_asked_for()
         return await super().get_and_submit_flow_runs()
+
+    async def poll_when_asked(self) -> None:
+        """Besides the polls at their interval: a run that was asked for in this process begins at once."""
+        with nudges.polling() as asked:
+            while await asked.wait():
+                asked.clear()
+                with contextlib.suppress(httpx.HTTPError):
+                    await super().get_and_submit_flow_runs()
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """A server that cannot answer just now costs a run its turn, not the worker its life."""

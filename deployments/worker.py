@@ -64,11 +64,13 @@ async def serve(settings: Settings, stop: asyncio.Event, ready_file: Path | None
 
 async def _work(worker: InProcessWorker, stop: asyncio.Event, ready_file: Path | None) -> None:
     working = asyncio.create_task(worker.start(printer=_say))
+    polling = asyncio.create_task(worker.poll_when_asked())
     _tell(ready_file)
     try:
         if await _unless(stop, working):
             raise RuntimeError("the worker ended by itself")
     finally:
+        polling.cancel()
         await _end(worker, working)
 
 

@@ -29,7 +29,7 @@ from lib.monitoring.store import stages
 
 # Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
 SHORTEST, LONGEST = 1.0, 64.0
-# Seconds in which a tick of the stage, if one runs in this worker, takes what was made.
+# Seconds in which a tick of the stage that runs in this worker takes what was made.
 GRACE = 0.5
 # Seconds at most that a tick waits until its server was asked; afterwards that is busy with the runs of its items.
 HEAD_START = 1.0
@@ -50,6 +50,7 @@ async def ask_for(stage: Stage) -> bool:
             return False
         if not await client.read_flow_runs(flow_run_filter=_yet_to_begin(found.id), limit=1):
             await client.create_flow_run_from_deployment(found.id)
+            nudges.asked_for_a_run()
     return True
 
 
@@ -79,7 +80,8 @@ class _Following:
             while not over.is_set():
                 await _either(made, over)
                 if made.is_set():
-                    await _at_most(GRACE, over)
+                    if nudges.is_ticking(self._stage):
+                        await _at_most(GRACE, over)
                     made.clear()
                     pause = min(2 * pause, LONGEST) if await self._start(over) else SHORTEST
                     await _at_most(pause, over)

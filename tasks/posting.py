@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from operator import attrgetter
 from uuid import UUID
 
 from prefect.cache_policies import NO_CACHE
@@ -32,4 +33,5 @@ async def _post_with(process: ProcessRef, login_id: UUID) -> StageReport:
         take=partial(posting.take, process.id, login_id),
         do=as_item_run(post_comment),
         slots=asyncio.Semaphore(1),
+        is_last=attrgetter("is_last"),
     ).run()

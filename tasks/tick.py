@@ -74,7 +74,7 @@ class Tick:
         until = time.monotonic() + self.run.settings.stage_interval
         more = self.first.is_full
         serving = {asyncio.create_task(self._serve(self.first, task, read))}
-        with nudges.listening(None, self.stage) as made:
+        with nudges.ticking(self.stage), nudges.listening(None, self.stage) as made:
             try:
                 while serving or more:
                     with nudges.catching_up(self.stage) if more else nullcontext():

@@ -7,7 +7,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
 from lib.database import Executor
@@ -22,7 +22,7 @@ from lib.monitoring.store import budgets, claims, history
 from lib.monitoring.store import providers as store
 from lib.monitoring.store.budgets import Claimant, Standing
 from lib.monitoring.store.comparisons import AnswerToGet
-from lib.monitoring.turns import Outcome, attempt, free_slot, settle_done, settle_failure
+from lib.monitoring.turns import Outcome, attempt, settle_failure, settled
 from lib.settings import Settings
 
 log = structlog.get_logger()
@@ -165,27 +165,24 @@ async def _write(item: CommentToGenerate, call: Call) -> Outcome:
     assert answer is not None  # noqa: S101 - narrows the type only
     assert verdict is not None  # noqa: S101 - narrows the type only
     run = runtime()
-    works_again = call.provider.availability.worked()
-
-    async def keep(connection: AsyncConnection) -> None:
-        await _keep(connection, item, call)
-        if works_again:
-            await store.note_works(connection, call.provider.id)
-
+    if call.provider.availability.worked():
+        await run.database.run_statement(partial(store.note_works, provider_id=call.provider.id))
     # What was used is used, whatever becomes of the comment.
-    await run.database.run_statement(keep)
-    free_slot()
-    return await settle_done(
-        "generation",
-        [item.claim],
+    settle = partial(
+        history.settle_answered,
+        claim=item.claim,
+        template_id=item.template_id,
+        kept=call.kept(),
+        zone=run.settings.budget_timezone,
+        now=["generated_at"],
         status="generated",
         comment_content=verdict.comment,
         ai_model_name=answer.model,
         ai_provider_name=call.provider.name,
         generation_tokens=answer.tokens,
         generation_time_ms=answer.milliseconds,
-        now=["generated_at"],
     )
+    return settled("generation", [item.claim], await run.database.run_statement(settle))
 
 
 async def _settle_failed(item: CommentToGenerate, call: Call, error: PressroomError) -> Outcome:
@@ -206,8 +203,8 @@ async def _settle_failed(item: CommentToGenerate, call: Call, error: PressroomEr
         return await settle_failure("generation", [item.claim], error, also=also)
     state.rest(pause, str(error))
     handed_on = Refused(str(error), AT_ONCE)
-    settled = await settle_failure("generation", [item.claim], handed_on, also=also)
-    return Outcome(error=settled.error)
+    put_off = await settle_failure("generation", [item.claim], handed_on, also=also)
+    return Outcome(error=put_off.error)
 
 
 async def _keep(executor: Executor, item: CommentToGenerate, call: Call) -> None:

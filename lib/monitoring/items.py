@@ -156,7 +156,10 @@ class KeptAnswer:
 
 @dataclass(frozen=True)
 class CommentToPost(_OfComment):
-    """A checked text to post. `sent` says that an earlier attempt may have arrived."""
+    """A checked text to post. `sent` says that an earlier attempt may have arrived.
+
+    `is_last`: no other of the process waited for the login.
+    """
 
     claim: Claimed
     login_id: UUID
@@ -166,6 +169,7 @@ class CommentToPost(_OfComment):
     hidden: bool
     sent: bool
     known_ids: frozenset[str]
+    is_last: bool = False
 
     @property
     def claimed(self) -> Claimed:

@@ -9,32 +9,71 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
+from typing import Literal
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from lib.monitoring.stages import Stage, after, upstream
 
+Key = tuple[UUID | None, Stage] | Literal["runs"]
+
+
+class Ear(asyncio.Event):
+    """`news`: somebody has told; it may be set without, by who listens."""
+
+    news = False
+
+    def tell(self) -> None:
+        self.news = True
+        self.set()
+
+    def hear(self) -> bool:
+        """Whether there were news since the last time."""
+        news, self.news = self.news, False
+        self.clear()
+        return news
+
+
 # By event loop, since an event belongs to one.
-_listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[UUID | None, Stage], set[asyncio.Event]]]()
+_listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, set[Ear]]]()
+_ticking = Counter[Stage]()
 _catching_up = Counter[Stage]()
 _serving = Counter[tuple[UUID, Stage]]()
 
 
 @contextmanager
-def listening(process_id: UUID | None, stage: Stage) -> Iterator[asyncio.Event]:
+def listening(process_id: UUID | None, stage: Stage) -> Iterator[Ear]:
     """The event is set when an earlier stage of the process has made something or has ended.
 
     Without a process, when the stage before has made something of one that nobody here listens for.
     """
-    here = _listeners.setdefault(asyncio.get_running_loop(), {})
-    event, key = asyncio.Event(), (process_id, stage)
-    here.setdefault(key, set()).add(event)
-    try:
+    with _listening((process_id, stage)) as event:
         yield event
+
+
+@contextmanager
+def polling() -> Iterator[Ear]:
+    """The event is set when somebody here has asked Prefect for a run, which need not wait for the next poll."""
+    with _listening("runs") as event:
+        yield event
+
+
+def asked_for_a_run() -> None:
+    _wake("runs")
+
+
+@contextmanager
+def ticking(stage: Stage) -> Iterator[None]:
+    """While the block runs a tick of the stage is here, which takes what is made for it."""
+    _ticking[stage] += 1
+    try:
+        yield
     finally:
-        here[key].discard(event)
-        if not here[key]:
-            del here[key]
+        _ticking[stage] -= 1
+
+
+def is_ticking(stage: Stage) -> bool:
+    return _ticking[stage] > 0
 
 
 @contextmanager
@@ -54,8 +93,8 @@ def is_catching_up(stage: Stage) -> bool:
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:
     """The stage has made something of these processes: the next one may take it."""
     for following, process_id in product(after(stage)[:1], process_ids):
-        if not _wake(following, process_id):
-            _wake(following, None)
+        if not _wake((process_id, following)):
+            _wake((None, following))
 
 
 @contextmanager
@@ -70,7 +109,7 @@ def serving(process_id: UUID, stage: Stage) -> Iterator[None]:
             del _serving[process_id, stage]
         for following in after(stage):
             if stage in upstream(following):
-                _wake(following, process_id)
+                _wake((process_id, following))
 
 
 def upstream_runs(process_id: UUID, stage: Stage) -> bool:
@@ -78,8 +117,20 @@ def upstream_runs(process_id: UUID, stage: Stage) -> bool:
     return any(_serving[process_id, earlier] for earlier in upstream(stage))
 
 
-def _wake(stage: Stage, process_id: UUID | None) -> bool:
-    listeners = _listeners.get(asyncio.get_running_loop(), {}).get((process_id, stage), set())
-    for event in listeners:
-        event.set()
+@contextmanager
+def _listening(key: Key) -> Iterator[Ear]:
+    here, event = _listeners.setdefault(asyncio.get_running_loop(), {}), Ear()
+    here.setdefault(key, set()).add(event)
+    try:
+        yield event
+    finally:
+        here[key].discard(event)
+        if not here[key]:
+            del here[key]
+
+
+def _wake(key: Key) -> bool:
+    listeners = _listeners.get(asyncio.get_running_loop(), {}).get(key, set())
+    for ear in listeners:
+        ear.tell()
     return bool(listeners)

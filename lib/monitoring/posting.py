@@ -17,7 +17,7 @@ from lib.units import observed
 
 
 async def logins_of(process_id: UUID) -> list[UUID]:
-    return await runtime().database.run_transaction(lambda session: stages.posting_logins(session, process_id))
+    return await runtime().database.run_statement(lambda connection: stages.posting_logins(connection, process_id))
 
 
 async def take(process_id: UUID, login_id: UUID) -> CommentToPost | Wait | None:

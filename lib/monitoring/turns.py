@@ -1,7 +1,6 @@
 """The loop of a stage: take an item, attempt it, settle what became of it, until nothing is left."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -83,10 +82,9 @@ async def settle_failure(
     failed(error)
 
     async def write(session: AsyncSession) -> tuple[int, int]:
-        settled = await comments.settle_failed(session, stage, claims, error, run.policy)
         if also is not None:
             await also(session)
-        return settled
+        return await comments.settle_failed(session, stage, claims, error, run.policy)
 
     dead, again = await run.database.run_transaction(write)
     return Outcome(failed=dead, retried=again, error=str(error), stop=isinstance(error, Refused))
@@ -97,6 +95,11 @@ async def settle_done(stage: Stage, claims: Sequence[Claimed], *, now: Sequence[
     done = await runtime().database.run_statement(
         lambda connection: comments.settle_done(connection, stage, claims, now=now, **values)
     )
+    return settled(stage, claims, done)
+
+
+def settled(stage: Stage, claims: Sequence[Claimed], done: int) -> Outcome:
+    """The result is written: let the next item begin, and the next stage know."""
     free_slot()
     nudges.made(stage, {claim.process_id for claim in claims})
     return Outcome(done=done)
@@ -131,7 +134,7 @@ class Turns(Generic[Item]):
 
     Goes on while an earlier stage runs for the process, so that what that makes is worked on in the same tick.
     Several processes may share `slots`; it is first come, first served, and every process stands in that line once,
-    which makes the shares fair.
+    which makes the shares fair. `is_last`: nothing else waited when this item was taken.
     """
 
     def __init__(
@@ -141,15 +144,18 @@ class Turns(Generic[Item]):
         take: Callable[[], Awaitable[Item | Wait | None]],
         do: Callable[[Item], Awaitable[Outcome]],
         slots: asyncio.Semaphore,
+        is_last: Callable[[Item], bool] = lambda _: False,
     ) -> None:
         self._stage = stage
         self._process = process
         self._take = take
         self._do = do
         self._slots = slots
+        self._is_last = is_last
         self._at_work: set[asyncio.Task[None]] = set()
         self._unexpected: list[Exception] = []
-        self._nudged = asyncio.Event()
+        self._nudged = nudges.Ear()
+        self._nothing_waits = False
         self._poll = POLL
         self._in_a_row = 0
         self._stopped = False
@@ -183,14 +189,17 @@ class Turns(Generic[Item]):
     async def _turn(self) -> bool:
         """Take and start one item, or wait for one; False when there is nothing left to come."""
         await self._slots.acquire()
-        self._nudged.clear()
+        if self._nudged.hear():
+            self._nothing_waits = False
         item: Item | Wait | None = None
         more = False
         try:
             if not self._stopped:
                 # Before the look: what the earlier stage makes last, it has made when it no longer runs.
                 more = bool(self._at_work) or await self._upstream_runs()
-                item = await self._take()
+                if not (more and self._nothing_waits):
+                    item = await self._take()
+                    self._nothing_waits = not isinstance(item, Wait) and (item is None or self._is_last(item))
         finally:
             if item is None or isinstance(item, Wait):
                 self._slots.release()
@@ -237,7 +246,7 @@ class Turns(Generic[Item]):
             errors=have.errors + shown,
         )
         if outcome.error:
-            self._nudged.set()  # it may come back at once
+            self._nudged.tell()  # it may come back at once
         if outcome.stop:
             self._stop(f"stopped early: {outcome.error}")
         elif outcome.retried:
@@ -267,8 +276,10 @@ class Turns(Generic[Item]):
 
     async def _rest(self) -> None:
         """Until an earlier stage says something, an item comes back or the last is done, or it is time to look."""
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._nudged.wait(), LONGEST_SLEEP if self._runs_here() else self._poll)
+        except TimeoutError:
+            self._nothing_waits = False
         self._poll = min(2 * self._poll, LONGEST_SLEEP)
 
     async def _finish(self, when: str, seconds: float | None = None) -> None:

@@ -193,6 +193,7 @@ async def claim_post(
         hidden=row.hide_comments,
         sent=row.post_sent_at is not None,
         known_ids=frozenset(row.known_ids or ()),
+        is_last=not row.more,
     )
 
 
@@ -238,7 +239,7 @@ def _known_ids() -> ColumnElement[Any]:
 
 @cache
 def _take_to_post() -> Select[Any]:
-    """One row: the comment, or without one how long the login is to wait and whether there is more to post.
+    """One row: the comment, or without one how long the login is to wait; and whether there is more to post.
 
     Locks are taken in the order process, login, comment: each is looked for when those before it are had.
     """
@@ -270,11 +271,16 @@ def _take_to_post() -> Select[Any]:
         .returning(MyMomentLogin.id)
         .cte("taken_login")
     )
-    left = exists().where(of_both, AIComment.monitoring_process_id == MonitoringProcess.id, waiting("posting"))
+    left = (
+        exists()
+        .where(of_both, AIComment.monitoring_process_id == MonitoringProcess.id, waiting("posting"))
+        .where(AIComment.id.is_distinct_from(taken.c.id))
+        .correlate(taken)
+    )
     return (
         select(
             _seconds_to_wait().label("wait"),
-            case((and_(taken.c.id.is_(None), MyMomentLogin.is_active), left), else_=False).label("more"),
+            case((MyMomentLogin.is_active, left), else_=False).label("more"),
             taken,
             first.c.hide_comments,
             first.c.known_ids,

@@ -1,13 +1,14 @@
 """Comments through the stages: inserted, claimed, settled."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Integer,
     Interval,
@@ -196,7 +197,7 @@ async def settle_done(
     `now`: the columns that get the database's time. Posting lets the login go with it, whose next post comes after
     `pause` seconds.
     """
-    parameters = {f"new_{column}": value for column, value in values.items()}
+    parameters = new_parameters(values)
     parameters |= {"the_comments": [claim.id for claim in claims], "the_token": claims[0].token}
     if stage == "posting":
         parameters["the_pause"] = timedelta(seconds=pause)
@@ -204,20 +205,33 @@ async def settle_done(
     return len((await executor.execute(statement, parameters)).all())
 
 
+def new_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `done` is to write."""
+    return {f"new_{column}": value for column, value in values.items()}
+
+
 @cache
 def _done(stage: Stage, columns: tuple[str, ...], now: tuple[str, ...]) -> Select[tuple[UUID]]:
-    """The update and the count of what it found, in one statement."""
+    which = AIComment.id.in_(bindparam("the_comments", expanding=True, type_=Uuid()))
+    settled = done(stage, columns, now, which)
+    return settled.add_cte(_released_login().cte("login")) if stage == "posting" else settled
+
+
+def done(
+    stage: Stage, columns: Iterable[str], now: Iterable[str], which: ColumnElement[bool], after: Sequence[CTE] = ()
+) -> Select[tuple[UUID]]:
+    """The update and the count of what it found, in one statement; both come after what `after` does."""
     types = {column.name: column.type for column in AIComment.__table__.columns}
     given = {column: bindparam(f"new_{column}", type_=types[column]) for column in columns}
-    done = (
+    written = (
         update(AIComment)
-        .where(AIComment.id.in_(bindparam("the_comments", expanding=True, type_=Uuid())))
-        .where(AIComment.claim_token == work.id_parameter("the_token"))
+        .where(which, AIComment.claim_token == work.id_parameter("the_token"))
+        .where(*(_is_over(each) for each in after))
         .values(**work.FREE, **FRESH, **given, **dict.fromkeys(now, func.now()))
         .returning(AIComment.monitoring_process_id.label("process_id"))
         .cte("done")
     )
-    number = select(done.c.process_id, func.count().label("number")).group_by(done.c.process_id).cte("number")
+    number = select(written.c.process_id, func.count().label("number")).group_by(written.c.process_id).cte("number")
     counter = DONE_COUNTER[stage]
     counted = (
         update(MonitoringProcess)
@@ -226,8 +240,12 @@ def _done(stage: Stage, columns: tuple[str, ...], now: tuple[str, ...]) -> Selec
         .returning(MonitoringProcess.id)
         .cte("counted")
     )
-    settled = select(done.c.process_id).add_cte(counted)
-    return settled.add_cte(_released_login().cte("login")) if stage == "posting" else settled
+    return select(written.c.process_id).add_cte(counted)
+
+
+def _is_over(part: CTE) -> ColumnElement[bool]:
+    """True, and known only when all of it is written: by themselves the parts of a statement come in no order."""
+    return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
 async def settle_failed(

@@ -7,8 +7,22 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, String, Table, TextClause, Uuid, bindparam, delete, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    CTE,
+    Interval,
+    String,
+    Table,
+    TextClause,
+    Uuid,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +31,7 @@ from lib.database import Executor, as_text
 from lib.monitoring.items import Claimed, KeptAnswer
 from lib.monitoring.models import AIComment, ProcessStage, PromptTemplate
 from lib.monitoring.records import CommentEvent, GenerationAttempt
-from lib.monitoring.store import budgets
+from lib.monitoring.store import budgets, comments
 
 ACTOR = "pressroom.actor"
 # What waits for a provider that refuses is tried again, and told, without end.
@@ -87,22 +101,55 @@ async def note_attempt(executor: Executor, claim: Claimed, template_id: UUID, ke
 
     It counts too when the comment is gone meanwhile.
     """
-    values = {f"new_{name}": value for name, value in asdict(kept).items() if name in _KEPT}
-    parameters = {
+    await executor.execute(_note_attempt(), _noted_parameters(claim, template_id, kept, zone))
+
+
+async def settle_answered(
+    executor: Executor,
+    claim: Claimed,
+    template_id: UUID,
+    kept: KeptAnswer,
+    zone: str,
+    *,
+    now: Sequence[str] = (),
+    **values: Any,
+) -> int:
+    """`note_attempt`, and with it the comment that came of it; return 0 if that was not ours any more, else 1."""
+    statement = _settle_answered(tuple(sorted(values)), tuple(sorted(now)))
+    parameters = _noted_parameters(claim, template_id, kept, zone) | comments.new_parameters(values)
+    return len((await executor.execute(statement, parameters)).all())
+
+
+def _noted_parameters(claim: Claimed, template_id: UUID, kept: KeptAnswer, zone: str) -> dict[str, Any]:
+    return {
         "the_comment": claim.id,
         "the_token": claim.token,
         "the_template": template_id,
         "the_time": timedelta(milliseconds=kept.milliseconds),
         "the_stage": "generation",
-        **values,
-        "new_findings": list(kept.findings),
+        **{f"kept_{name}": value for name, value in asdict(kept).items() if name in _KEPT},
+        "kept_findings": list(kept.findings),
         **budgets.spent_parameters(zone, claim.process_id, kept),
     }
-    await executor.execute(_note_attempt(), parameters)
 
 
 @cache
 def _note_attempt() -> TextClause:
+    noted = _noted()
+    return as_text(_spending(noted).add_cte(noted))
+
+
+@cache
+def _settle_answered(columns: tuple[str, ...], now: tuple[str, ...]) -> TextClause:
+    noted = _noted()
+    spending = _spending(noted).returning(literal(1).label("spent")).cte("spending")
+    settled = comments.done(
+        "generation", columns, now, AIComment.id == work.id_parameter("the_comment"), after=(noted, spending)
+    )
+    return as_text(settled)
+
+
+def _noted() -> CTE:
     types = {column.name: column.type for column in _ATTEMPTS.columns}
     comment = work.id_parameter("the_comment")
     earlier = select(func.coalesce(func.max(GenerationAttempt.attempt), 0) + 1).where(
@@ -121,22 +168,26 @@ def _note_attempt() -> TextClause:
             func.now() - bindparam("the_time", type_=Interval()),
             bindparam("the_template", type_=Uuid()),
             run.scalar_subquery(),
-            *(bindparam(f"new_{name}", type_=types[name]) for name in _KEPT),
+            *(bindparam(f"kept_{name}", type_=types[name]) for name in _KEPT),
         )
         .where(AIComment.id == comment)
         .with_for_update(key_share=True, read=True)
     )
     columns = ["comment_id", "claim_token", "attempt", "started_at", "template_id", "flow_run_id", *_KEPT]
-    noted = (
+    return (
         insert(_ATTEMPTS)
         .from_select(columns, facts)
         .on_conflict_do_nothing(index_elements=["claim_token"])
         .returning(_ATTEMPTS.c.id)
         .cte("noted")
     )
-    gone = ~exists().where(AIComment.id == comment)
+
+
+def _spending(noted: CTE) -> Insert:
+    """Once for what was noted; and for what came of a comment that is gone."""
+    gone = ~exists().where(AIComment.id == work.id_parameter("the_comment"))
     spent = budgets.spent().where(or_(exists(select(noted.c.id)), gone))
-    return as_text(budgets.spending().from_select(budgets.SPENT_COLUMNS, spent).add_cte(noted))
+    return budgets.spending().from_select(budgets.SPENT_COLUMNS, spent)
 
 
 async def of_comment(session: AsyncSession, comment_id: UUID) -> list[Step | Attempt]:

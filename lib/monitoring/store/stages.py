@@ -260,13 +260,13 @@ async def waiting_count(session: AsyncSession, stage: Stage, process_ids: Sequen
     return (await session.execute(statement)).scalar_one()
 
 
-async def posting_logins(session: AsyncSession, process_id: UUID) -> list[UUID]:
+async def posting_logins(executor: Executor, process_id: UUID) -> list[UUID]:
     """The logins that this process has, or has comments to post with."""
     own = select(ProcessLogin.mymoment_login_id).where(ProcessLogin.monitoring_process_id == process_id)
     left = select(AIComment.mymoment_login_id).where(
         AIComment.monitoring_process_id == process_id, AIComment.status == "generated"
     )
-    return list(await session.scalars(own.union(left)))
+    return list((await executor.execute(own.union(left))).scalars())
 
 
 async def watches(session: AsyncSession, process_ids: Sequence[UUID], *, due: bool) -> list[Watch]:
