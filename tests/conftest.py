@@ -109,7 +109,7 @@ def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "SITE_BURST": "1000",
         "SITE_TIMEOUT": "5",
         "POST_INTERVAL": "0",
-        "RETRY_BASE": "0.01",
+        "RETRY_BASE": "0.001",  # a tick is to find what failed due again, on a fast machine too
         "RETRY_MAX": "0.05",
         "UNKNOWN_WAIT": "0.05",
         "LLM_TIMEOUT": "5",

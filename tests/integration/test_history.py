@@ -28,7 +28,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "plain_items")
 @pytest.fixture
 def plain_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESSROOM_ITEM_TASK_RUNS", "false")
-    monkeypatch.setenv("PRESSROOM_RETRY_BASE", "0.0001")  # what failed is due again in the same tick
 
 
 async def of(world: World, comment_id: Any) -> list[Step | Attempt]:
