@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lib import work
 from lib.database import Database
 from lib.errors import Permanent, Transient
-from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, Wait
+from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, KeptAnswer, Wait
 from lib.monitoring.models import AIComment, ProcessStage
 from lib.monitoring.stages import Stage
-from lib.monitoring.store import claims, comments, stages
+from lib.monitoring.store import claims, comments, history, stages
 from lib.settings import Settings
 from lib.work import LeaseKeeper, Policy
 from tests.world import World
@@ -72,16 +73,42 @@ async def test_an_expired_lease_is_taken_over_and_the_late_owner_settles_nothing
     second = await claim_one(world.database, process_id, provider_id)
     assert second is not None
     assert second.claim.attempts == 2
-    async with world.database.session() as session:
-        late = await comments.settle_done(session, "generation", [first.claim], status="generated", comment_content="a")
-    async with world.database.session() as session:
-        ours = await comments.settle_done(
-            session, "generation", [second.claim], status="generated", comment_content="b"
-        )
-    assert (late, ours) == (0, 1)
+    late, ours, again = [await settled(world.database, *each) for each in ((first, "a"), (second, "b"), (second, "b"))]
+    assert (late, ours, again) == (0, 1, 0)
     [row] = await world.all_comments()
     assert (row.status, row.comment_content, row.attempts) == ("generated", "b", 0)
     assert (await world.get_process(process_id)).comments_generated == 1
+    async with world.database.session() as session:  # what each call used is used, and counts once
+        attempts = await session.execute(text("SELECT attempt, answer FROM generation_attempts ORDER BY attempt"))
+        assert attempts.all() == [(1, "a"), (2, "b")]
+        assert (await session.execute(text("SELECT calls, input_tokens FROM llm_usage"))).one() == (2, 200)
+
+
+async def settled(database: Database, item: CommentToGenerate, answer: str) -> int:
+    """As generation settles what a model has written."""
+    kept = KeptAnswer(
+        provider_id=item.provider_id,
+        provider_name="model",
+        currency="EUR",
+        outcome="accepted",
+        error=None,
+        model_name="m",
+        prompt_system="",
+        prompt_user="",
+        answer=answer,
+        finish_reason="stop",
+        findings=(),
+        input_tokens=100,
+        output_tokens=10,
+        tokens_estimated=False,
+        cost=None,
+        milliseconds=5,
+    )
+    values = {"status": "generated", "comment_content": answer}
+    settle = partial(
+        history.settle_answered, claim=item.claim, template_id=item.template_id, kept=kept, zone="UTC", **values
+    )
+    return await database.run_statement(settle)
 
 
 async def test_a_kept_lease_does_not_expire_and_a_lost_one_is_noticed(world: World) -> None:

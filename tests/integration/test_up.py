@@ -31,6 +31,7 @@ from deployments import apply, automations, definitions, instance, limits, tidyi
 from deployments.in_process import InProcessWorker
 from deployments.worker import worker_name
 from lib.database import Database
+from lib.monitoring import nudges
 from lib.settings import Settings
 from lib.settings import settings as read_settings
 from tests.up import PATIENCE, Up, running_up, until
@@ -301,6 +302,22 @@ async def test_the_worker_runs_flows_with_their_parameters(prefect: PrefectClien
     failed = await finished(prefect, bad.id)
     assert failed.state_type == StateType.FAILED
     assert "nobody is there" in (failed.state.message or "" if failed.state else "")
+
+
+async def test_a_run_that_was_asked_for_here_does_not_wait_for_the_next_poll(
+    worker: InProcessWorker, prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_now(_: InProcessWorker) -> list[FlowRun]:
+        return []
+
+    monkeypatch.setattr(InProcessWorker, "get_and_submit_flow_runs", not_now)  # as between two polls
+    polling = asyncio.create_task(worker.poll_when_asked())
+    run = await ask_greeting(prefect)
+    await asyncio.sleep(0.5)
+    assert (await prefect.read_flow_run(run.id)).state_type == StateType.SCHEDULED
+    nudges.asked_for_a_run()
+    assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
+    polling.cancel()
 
 
 @pytest.mark.usefixtures("worker")

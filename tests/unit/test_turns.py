@@ -103,6 +103,31 @@ async def test_what_is_done_wakes_nobody_while_others_are_at_work(monkeypatch: p
     assert (report.done, report.retried, stage.looks) == (3, 1, 7)
 
 
+async def test_what_was_taken_as_the_last_is_followed_by_no_look_until_there_is_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, poll=60)
+    stage.items.append("an article")
+    every_one_is_the_last = Turns(
+        "generation", PROCESS, stage.take, stage.do, asyncio.Semaphore(1), is_last=lambda _: True
+    )
+    running = asyncio.create_task(every_one_is_the_last.run())
+    await until(lambda: not stage.items)
+    await asyncio.sleep(0.05)
+    assert stage.looks == 1
+    stage.items.append("another")
+    nudges.made("preparation", [PROCESS.id])
+    await until(lambda: not stage.items)
+    await asyncio.sleep(0.05)
+    assert stage.looks == 2
+    stage.upstream = False
+    with nudges.serving(PROCESS.id, "preparation"):
+        pass
+    async with asyncio.timeout(10):
+        assert (await running).done == 2
+    assert stage.looks == 3  # when nothing more comes, one more
+
+
 async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, poll=0.01)
     running = asyncio.create_task(stage.turns().run())
