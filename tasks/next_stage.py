@@ -31,8 +31,9 @@ from lib.monitoring.store import stages
 SHORTEST, LONGEST = 1.0, 64.0
 # Seconds in which a tick of the stage that runs in this worker takes what was made.
 GRACE = 0.5
-# Seconds at most that a tick waits until its server was asked; afterwards that is busy with the runs of its items.
-HEAD_START = 1.0
+# Seconds at most that a tick waits for those of the later stages that it asked for: when it has begun with its items,
+# Prefect's server is busy with the runs of these, and what comes last is what all of them wait for.
+HEAD_START = 2.0
 
 log = structlog.get_logger()
 
@@ -69,14 +70,15 @@ class _Following:
     def __init__(self, run: Runtime, stage: Stage) -> None:
         self._run = run
         self._stage = stage
-        self.looked = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._is_to_come = False
 
     async def start_until(self, over: asyncio.Event) -> None:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
         with nudges.listening(None, self._stage) as made:
             await self._start(over)
-            self.looked.set()
+            self._asked.set()
             while not over.is_set():
                 await _either(made, over)
                 if made.is_set():
@@ -88,14 +90,19 @@ class _Following:
             if made.is_set():
                 await self._start(over)
 
+    async def begun(self) -> None:
+        """Wait for the run that was asked for in the beginning, if one was."""
+        await self._asked.wait()
+        if self._is_to_come:
+            await nudges.tick_begun(self._stage)
+
     async def _start(self, over: asyncio.Event) -> bool:
         """Ask for a run if something waits for one, that no tick of the stage here is about to take; return whether."""
         while nudges.is_catching_up(self._stage) and not over.is_set():
             await _at_most(GRACE, over)
         waited_for = await self._run.database.run_statement(partial(stages.is_waited_for, stage=self._stage))
         try:
-            if waited_for:
-                await ask_for(self._stage)
+            self._is_to_come = waited_for and await ask_for(self._stage)
         except (PrefectException, httpx.HTTPError) as error:
             log.warning("the next stage waits for its schedule", stage=self._stage, error=str(error))
         return waited_for
@@ -117,7 +124,7 @@ async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEAD_START):
                 for each in following:
-                    await each.looked.wait()
+                    await each.begun()
         yield
         over.set()
         await asyncio.gather(*starting)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from lib.monitoring.stages import Stage, after, upstream
 
-Key = tuple[UUID | None, Stage] | Literal["runs"]
+Key = tuple[UUID | None, Stage] | Literal["runs", "ticks"]
 
 
 class Ear(asyncio.Event):
@@ -66,6 +66,7 @@ def asked_for_a_run() -> None:
 def ticking(stage: Stage) -> Iterator[None]:
     """While the block runs a tick of the stage is here, which takes what is made for it."""
     _ticking[stage] += 1
+    _wake("ticks")
     try:
         yield
     finally:
@@ -74,6 +75,14 @@ def ticking(stage: Stage) -> Iterator[None]:
 
 def is_ticking(stage: Stage) -> bool:
     return _ticking[stage] > 0
+
+
+async def tick_begun(stage: Stage) -> None:
+    """Return when a tick of the stage is here."""
+    with _listening("ticks") as begun:
+        while not is_ticking(stage):
+            await begun.wait()
+            begun.clear()
 
 
 @contextmanager
