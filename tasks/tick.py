@@ -12,7 +12,7 @@ from uuid import UUID
 from prefect import Task
 from prefect.artifacts import acreate_table_artifact
 from prefect.runtime import flow_run
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lib import work
 from lib.monitoring import nudges
@@ -144,14 +144,14 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
 async def claim(run: Runtime, stage: Stage, process_id: UUID | None, since: datetime | None = None) -> Claimed:
     """Claim the stage of some processes that have work for it, or of the one."""
 
-    async def take(session: AsyncSession) -> tuple[UUID, list[ProcessRef]]:
+    async def take(connection: AsyncConnection) -> tuple[UUID, list[ProcessRef]]:
         # A token of its own for each attempt: what an attempt claimed whose answer was lost is free after its lease.
         token = work.new_id()
         return token, await stages.claim_stages(
-            session, stage, process_id, token, run.settings.stage_lease, flow_run.get_id(), AT_ONCE, since
+            connection, stage, process_id, token, run.settings.stage_lease, flow_run.get_id(), AT_ONCE, since
         )
 
-    token, found = await run.database.run_transaction(take)
+    token, found = await run.database.run_statement(take)
     return Claimed(
         token,
         tuple(process for process in found if process.skipped is None),

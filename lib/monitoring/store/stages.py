@@ -76,7 +76,7 @@ def _has_work(stage: Stage, *, due: bool = True) -> ColumnElement[bool]:
 
 
 async def claim_stages(
-    session: AsyncSession,
+    executor: Executor,
     stage: Stage,
     process_id: UUID | None,
     token: UUID,
@@ -113,17 +113,19 @@ async def claim_stages(
         .limit(at_once)
         .with_for_update(of=ProcessStage, skip_locked=True)
     )
-    found = (await session.execute(candidates)).all()
-    mine = [row.id for row in found if row.free]
-    if mine:
-        await session.execute(
-            update(ProcessStage)
-            .where(ProcessStage.stage == stage, ProcessStage.monitoring_process_id.in_(mine))
-            .values(claim_token=token, lease_expires_at=work.in_seconds(lease))
-            .values(last_started_at=func.now(), flow_run_id=flow_run_id)
-        )
+    found = candidates.cte("found")
+    mine = select(found.c.id).where(found.c.free)
+    claimed = (
+        update(ProcessStage)
+        .where(ProcessStage.stage == stage, ProcessStage.monitoring_process_id.in_(mine))
+        .values(claim_token=token, lease_expires_at=work.in_seconds(lease))
+        .values(last_started_at=func.now(), flow_run_id=flow_run_id)
+        .returning(ProcessStage.monitoring_process_id)
+        .cte("claimed")
+    )
+    rows = await executor.execute(select(found).add_cte(claimed))
     running = "this stage is still running"
-    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at) for row in found]
+    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at) for row in rows]
 
 
 async def let_go(session: AsyncSession, flow_run_ids: Sequence[str], unknown: float) -> int:
