@@ -91,9 +91,9 @@ class _Following:
                 await self._start(over)
 
     async def begun(self) -> None:
-        """Wait for the run that was asked for in the beginning, if one was."""
+        """Wait for the run that was asked for in the beginning, if one was and it may come to be here."""
         await self._asked.wait()
-        if self._is_to_come:
+        if self._is_to_come and nudges.is_polling():
             await nudges.tick_begun(self._stage)
 
     async def _start(self, over: asyncio.Event) -> bool:

@@ -62,6 +62,11 @@ def asked_for_a_run() -> None:
     _wake("runs")
 
 
+def is_polling() -> bool:
+    """Whether runs that are asked for may come to be here."""
+    return "runs" in _listeners.get(asyncio.get_running_loop(), {})
+
+
 @contextmanager
 def ticking(stage: Stage) -> Iterator[None]:
     """While the block runs a tick of the stage is here, which takes what is made for it."""

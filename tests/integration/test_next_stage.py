@@ -98,6 +98,26 @@ async def test_none_is_asked_for_while_a_tick_here_is_about_to_take_what_waits(
     assert len(await asked_for(prefect, preparation)) == 1
 
 
+async def test_a_tick_begins_with_its_items_when_the_later_stages_that_it_asked_for_are_here(
+    world: World,
+    prefect: PrefectClient,
+    tick: Callable[[Flow[..., object]], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(next_stage, "HEAD_START", 60)
+    await world.comments(await world.process(), 1)
+    for flow in (generate_comments_for_articles, post_comments_for_articles):
+        await deployed(prefect, flow)
+    with nudges.polling() as asked:
+        ticking = asyncio.create_task(tick(prepare_content_of_articles))
+        await asked.wait()
+        await asyncio.sleep(1)
+        assert {row.status for row in await world.all_comments()} == {"discovered"}
+        with nudges.ticking("generation"), nudges.ticking("posting"):
+            await ticking
+    assert {row.status for row in await world.all_comments()} == {"prepared"}
+
+
 async def test_a_stage_that_somebody_paused_is_not_started(
     world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
 ) -> None:
