@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.flow_engine import run_flow
@@ -146,8 +147,15 @@ class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResu
         with nudges.polling() as asked:
             while await asked.wait():
                 asked.clear()
-                with contextlib.suppress(httpx.HTTPError):
+                try:
                     await super().get_and_submit_flow_runs()
+                except Exception as error:  # noqa: BLE001 - the next poll at the interval is soon
+                    self._logger.warning("a run that was asked for waits for the next poll: %s", error)
+
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        """Polls cross: an answer may be older than what has begun since, and Prefect fails over a run that runs."""
+        fresh = [each for each in flow_run_response if each.flow_run.id not in self._running]
+        return await super()._submit_scheduled_flow_runs(fresh)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """A server that cannot answer just now costs a run its turn, not the worker its life."""

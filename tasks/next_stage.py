@@ -51,7 +51,7 @@ async def ask_for(stage: Stage) -> bool:
             return False
         if not await client.read_flow_runs(flow_run_filter=_yet_to_begin(found.id), limit=1):
             await client.create_flow_run_from_deployment(found.id)
-            nudges.asked_for_a_run()
+    nudges.asked_for_a_run()
     return True
 
 

@@ -4,6 +4,7 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -170,10 +171,7 @@ async def _write(item: CommentToGenerate, call: Call) -> Outcome:
     # What was used is used, whatever becomes of the comment.
     settle = partial(
         history.settle_answered,
-        claim=item.claim,
-        template_id=item.template_id,
-        kept=call.kept(),
-        zone=run.settings.budget_timezone,
+        **_of(item, call),
         now=["generated_at"],
         status="generated",
         comment_content=verdict.comment,
@@ -194,22 +192,22 @@ async def _settle_failed(item: CommentToGenerate, call: Call, error: PressroomEr
     last = item.claim.failures + 1 >= run.policy.max_attempts
     down = call.is_trouble and item.fallback_id is not None and (state.failed(error) or last)
 
-    async def also(session: AsyncSession) -> None:
-        await _keep(session, item, call)
-        if down:
-            await store.note_down(session, call.provider.id, pause, calls.storable(str(error), calls.ERROR_CHARS))
-
+    keep = partial(history.note_attempt, **_of(item, call))
     if not down:
-        return await settle_failure("generation", [item.claim], error, also=also)
+        return await settle_failure("generation", [item.claim], error, also=keep)
     state.rest(pause, str(error))
+    reason = calls.storable(str(error), calls.ERROR_CHARS)
+    # By itself: a claim locks the process before the provider, and the settling comes to the process last.
+    await run.database.run_statement(lambda connection: store.note_down(connection, call.provider.id, pause, reason))
     handed_on = Refused(str(error), AT_ONCE)
-    put_off = await settle_failure("generation", [item.claim], handed_on, also=also)
+    put_off = await settle_failure("generation", [item.claim], handed_on, also=keep)
     return Outcome(error=put_off.error)
 
 
-async def _keep(executor: Executor, item: CommentToGenerate, call: Call) -> None:
+def _of(item: CommentToGenerate, call: Call) -> dict[str, Any]:
+    """What history keeps of a call."""
     zone = runtime().settings.budget_timezone
-    await history.note_attempt(executor, item.claim, item.template_id, call.kept(), zone)
+    return {"claim": item.claim, "template_id": item.template_id, "kept": call.kept(), "zone": zone}
 
 
 async def prompt_of(item: CommentToGenerate | AnswerToGet, note: str | None = None) -> prompt.Prompt:
