@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
@@ -23,6 +23,7 @@ from prefect import flow_engine, results
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
 from prefect.states import Cancelling, Running, Scheduled, Suspended
 from sqlalchemy import text
@@ -318,6 +319,18 @@ async def test_a_run_that_was_asked_for_here_does_not_wait_for_the_next_poll(
     nudges.asked_for_a_run()
     assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
     polling.cancel()
+
+
+async def test_an_answer_to_a_poll_that_is_older_than_a_run_starts_nothing_twice(
+    worker: InProcessWorker, prefect: PrefectClient
+) -> None:
+    run = await ask_greeting(prefect, seconds=600)
+    await started(worker, prefect, run)
+    old = WorkerFlowRunResponse(work_pool_id=uuid4(), work_queue_id=uuid4(), flow_run=run)
+    assert await worker._submit_scheduled_flow_runs([old]) == []
+    assert worker.running == 1
+    await prefect.set_flow_run_state(run.id, Cancelling())
+    assert (await finished(prefect, run.id)).state_type == StateType.CANCELLED
 
 
 @pytest.mark.usefixtures("worker")
