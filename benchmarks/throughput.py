@@ -47,8 +47,9 @@ article's appearance on the site to its comment there, by the site's clock. Page
 one post at a time per login; no politeness. Median of {ROUNDS} rounds, with the fastest and the slowest; of one where
 waiting makes up nearly all of it: with a model of 5 s, and of the Celery design. Once set up, a contender does the
 loads of one model one after the other, with {REST:g} s of rest between them and other processes for each. Every
-contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the bare
-loop needs no beat and begins half of one after there is something to do, which is how long the others wait for theirs
+contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the rounds
+begin at other places of the clock's beat, which is Pressroom's, and a single one in its middle, so that no median owes
+anything to luck. The bare loop needs no beat and begins half of one after there is something to do, which is how long the others wait for theirs
 in the mean. The Celery design has pools of 10 processes a stage and 20 for the model, where the document has 1; it
 reads nothing back after a post, which saves it one page of three. One of its processes does one article after the
 other: so it loses most where there is one process, and with ten of them it makes half of the model calls that anybody
@@ -90,7 +91,7 @@ def run() -> list[RunFigure]:
         for number in range(ROUNDS)
         for contender in CONTENDERS
         if number < _rounds(contender, loads[0])
-        for figure in measured(contender, loads)
+        for figure in measured(contender, loads, (number + 0.5) / _rounds(contender, loads[0]) * BEAT_SECONDS)
     ]
 
 
@@ -105,16 +106,16 @@ def _rounds(contender: Contender, load: Load) -> int:
     return 1 if load.llm_seconds > 1 or isinstance(contender, CeleryDesign) else ROUNDS
 
 
-def measured(contender: Contender, loads: Sequence[Load]) -> list[RunFigure]:
-    """Of each load, for all of which the outside world is alike."""
+def measured(contender: Contender, loads: Sequence[Load], phase: float) -> list[RunFigure]:
+    """Of each load, for all of which the outside world is alike; `phase`: of the beat, where each begins."""
     with outside(loads[0].llm_seconds, loads[0].page_seconds, loads[0].at_once) as there, contender.running(there):
-        return [_one(contender.name, load, there, number) for number, load in enumerate(loads)]
+        return [_one(contender.name, load, there, number, phase) for number, load in enumerate(loads)]
 
 
-def _one(name: str, load: Load, there: Outside, number: int) -> RunFigure:
+def _one(name: str, load: Load, there: Outside, number: int, phase: float) -> RunFigure:
     """The load of that number, which finds what those before it have left."""
     time.sleep(REST if number else 0)
-    job = make_world(there, load, TABS * (number + 1))
+    job = make_world(there, load, TABS * (number + 1), phase)
     asyncio.run(job.until_posted(load.total, PATIENCE * load.ideal + GRACE))
     figure = _figure(name, load, job, asyncio.run(_pace(there.database_url, job)))
     print(f"{name}, {named(load)}: {figure.posted} of {load.total} in {figure.seconds:.1f} s", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.contenders import Load
+from benchmarks.contenders import BEAT_SECONDS, Load
 from benchmarks.ground import Outside
 from lib.database import Database
 from lib.monitoring.store import processes
@@ -81,20 +81,23 @@ class Job:
         return found
 
 
-def make_world(outside: Outside, load: Load, first_tab: int = FIRST_TAB) -> Job:
+def make_world(outside: Outside, load: Load, first_tab: int = FIRST_TAB, phase: float | None = None) -> Job:
     """Logins, templates and one process a login, then the articles; the processes are started together, last.
 
-    The names and the tabs of the site, one a process, begin with `first_tab`.
+    The names and the tabs of the site, one a process, begin with `first_tab`. The articles come so many seconds after
+    a beat, if beats are counted from the epoch.
     """
-    return asyncio.run(make_world_now(outside, load, first_tab))
+    return asyncio.run(make_world_now(outside, load, first_tab, phase))
 
 
-async def make_world_now(outside: Outside, load: Load, first_tab: int = FIRST_TAB) -> Job:
+async def make_world_now(outside: Outside, load: Load, first_tab: int = FIRST_TAB, phase: float | None = None) -> Job:
     """Within a loop."""
     settings = read_settings()
     tabs = range(first_tab, first_tab + load.processes)
     async with Database(outside.database_url, pool_size=2) as database:
         made = await _processes(World(settings, database, outside.site), load, tabs)
+        if phase is not None:
+            await asyncio.sleep((phase - time.time()) % BEAT_SECONDS)
         appeared = await _articles(outside.site, load, tabs)
         async with database.session() as session:
             for process_id in made:
