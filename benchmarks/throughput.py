@@ -47,13 +47,14 @@ article's appearance on the site to its comment there, by the site's clock. Page
 one post at a time per login; no politeness. Median of {ROUNDS} rounds, with the fastest and the slowest; of one where
 waiting makes up nearly all of it: with a model of 5 s, and of the Celery design. Once set up, a contender does the
 loads of one model one after the other, with {REST:g} s of rest between them and other processes for each. Every
-contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the rounds
-begin at other places of the clock's beat, which is Pressroom's, and a single one in its middle, so that no median owes
-anything to luck. The bare loop needs no beat and begins half of one after there is something to do, which is how long the others wait for theirs
-in the mean. The Celery design has pools of 10 processes a stage and 20 for the model, where the document has 1; it
-reads nothing back after a post, which saves it one page of three. One of its processes does one article after the
-other: so it loses most where there is one process, and with ten of them it makes half of the model calls that anybody
-may make. *Of paper*: of waiting alone. *Of bare*: of the loop that keeps nothing, on the same machine."""
+contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the
+rounds begin at other places of the clock's beat, which is Pressroom's, and a single one in its middle, so that no
+median owes anything to luck. The bare loop needs no beat and begins half of one after there is something to do, which
+is how long the others wait for theirs in the mean. The Celery design has pools of 10 processes a stage and 20 for the
+model, where the document has 1; it reads nothing back after a post, which saves it one page of three. One of its
+processes does one article after the other: so it loses most where there is one process, and with ten of them it makes
+half of the model calls that anybody may make. *Of paper*: of waiting alone. *Of bare*: of the loop that keeps
+nothing, on the same machine."""
 PACE = text(
     "SELECT to_status, count(*), extract(epoch FROM max(at) - min(at))"
     " FROM comment_events JOIN ai_comments ON ai_comments.id = comment_id"
