@@ -105,7 +105,8 @@ async def test_a_tick_begins_with_its_items_when_the_later_stages_that_it_asked_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(next_stage, "HEAD_START", 60)
-    await world.comments(await world.process(), 1)
+    await world.process()
+    await tick(discover_articles)
     for flow in (generate_comments_for_articles, post_comments_for_articles):
         await deployed(prefect, flow)
     with nudges.polling() as asked:
