@@ -141,8 +141,9 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
         spare_the_collector()  # as the worker does
         used = _cpu()
         began = time.perf_counter()
+        await flows[0]()  # what discovery has found starts the next, as in a worker
         ticking = []
-        for flow in flows:
+        for flow in flows[1:]:
             ticking.append(asyncio.create_task(_tick_again_and_again(flow)))
             await asyncio.sleep(STAGGER_SECONDS)
         await _all_posted(database, ARTICLES)

@@ -197,7 +197,8 @@ class Turns(Generic[Item]):
             if not self._stopped:
                 # Before the look: what the earlier stage makes last, it has made when it no longer runs.
                 more = bool(self._at_work) or await self._upstream_runs()
-                if not (more and self._nothing_waits):
+                # Not needed where more comes only from here, and says so.
+                if not (more and self._nothing_waits and self._runs_here()):
                     item = await self._take()
                     self._nothing_waits = not isinstance(item, Wait) and (item is None or self._is_last(item))
         finally:

@@ -111,18 +111,17 @@ async def test_what_was_taken_as_the_last_is_followed_by_no_look_until_there_is_
     every_one_is_the_last = Turns(
         "generation", PROCESS, stage.take, stage.do, asyncio.Semaphore(1), is_last=lambda _: True
     )
-    running = asyncio.create_task(every_one_is_the_last.run())
-    await until(lambda: not stage.items)
-    await asyncio.sleep(0.05)
-    assert stage.looks == 1
-    stage.items.append("another")
-    nudges.made("preparation", [PROCESS.id])
-    await until(lambda: not stage.items)
-    await asyncio.sleep(0.05)
-    assert stage.looks == 2
-    stage.upstream = False
     with nudges.serving(PROCESS.id, "preparation"):
-        pass
+        running = asyncio.create_task(every_one_is_the_last.run())
+        await until(lambda: not stage.items)
+        await asyncio.sleep(0.05)
+        assert stage.looks == 1
+        stage.items.append("another")
+        nudges.made("preparation", [PROCESS.id])
+        await until(lambda: not stage.items)
+        await asyncio.sleep(0.05)
+        assert stage.looks == 2
+        stage.upstream = False
     async with asyncio.timeout(10):
         assert (await running).done == 2
     assert stage.looks == 3  # when nothing more comes, one more
