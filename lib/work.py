@@ -7,7 +7,7 @@ decides who owns an item.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
 from lib.database import Database, Executor, will_pass
 from lib.errors import Permanent, PressroomError, Refused, Transient
@@ -50,9 +50,13 @@ def new_id() -> UUID:
 
 
 class Leased:
-    """Somebody may hold this row for a while: until the lease expires, only the token's owner writes to it."""
+    """Somebody may hold this row for a while: until the lease expires, only the token's owner writes to it.
 
-    claim_token: Mapped[UUID | None] = mapped_column(Uuid, index=True)
+    No index has these two, so that a claim need not write any of the others either (a heap-only tuple, PostgreSQL calls
+    it): rows in work are found by their keys.
+    """
+
+    claim_token: Mapped[UUID | None] = mapped_column(Uuid)
     lease_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
@@ -120,11 +124,18 @@ async def settle(executor: Executor, row: type[Leased], token: UUID, where: Colu
     return cast("CursorResult[Any]", await executor.execute(statement)).rowcount
 
 
-async def renew(session: AsyncSession, row: type[Leased], tokens: list[UUID], lease: float) -> set[UUID]:
-    """Prolong the leases that are still ours; return the tokens that are. One that has ended was anybody's since."""
+async def renew(
+    session: AsyncSession, key: InstrumentedAttribute[UUID], held: Mapping[UUID, Collection[UUID]], lease: float
+) -> set[UUID]:
+    """Prolong the leases that are still ours; return the tokens that are. One that has ended was anybody's since.
+
+    `held`: by token, the rows taken with it, as values of the column `key`.
+    """
+    row = cast("type[Leased]", key.class_)
     statement = (
         update(row)
-        .where(row.claim_token.in_(tokens), row.lease_expires_at >= func.now())
+        .where(key.in_([each for rows in held.values() for each in rows]), row.claim_token.in_(held))
+        .where(row.lease_expires_at >= func.now())
         .values(lease_expires_at=in_seconds(lease))
         .returning(row.claim_token)
     )
@@ -189,18 +200,20 @@ class LeaseKeeper:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: dict[tuple[type[Leased], float], set[UUID]] = {}
+        self._held: dict[tuple[InstrumentedAttribute[UUID], float], dict[UUID, Collection[UUID]]] = {}
         self.lost: set[UUID] = set()
 
     @contextlib.contextmanager
-    def keeping(self, row: type[Leased], token: UUID, lease: float) -> Iterator[None]:
-        """Renew this token while the block runs."""
-        tokens = self._held.setdefault((row, lease), set())
-        tokens.add(token)
+    def keeping(
+        self, key: InstrumentedAttribute[UUID], rows: Collection[UUID], token: UUID, lease: float
+    ) -> Iterator[None]:
+        """Renew this token of these rows, given as values of the column `key`, while the block runs."""
+        held = self._held.setdefault((key, lease), {})
+        held[token] = rows
         try:
             yield
         finally:
-            tokens.discard(token)
+            held.pop(token, None)
 
     @contextlib.asynccontextmanager
     async def running(self, beat: float) -> AsyncIterator[None]:
@@ -225,12 +238,12 @@ class LeaseKeeper:
                 log.warning("lease_renewal_failed", error=str(error))
 
     async def _renew_all(self) -> None:
-        groups = {group: set(tokens) for group, tokens in self._held.items() if tokens}
+        groups = {group: dict(held) for group, held in self._held.items() if held}
         if not groups:
             return
         async with self._database.session() as session:
-            for (row, lease), tokens in groups.items():
-                kept = await renew(session, row, list(tokens), lease)
-                gone = (tokens - kept) & self._held[(row, lease)]
-                self.lost |= gone
-                self._held[(row, lease)] -= gone
+            for (key, lease), held in groups.items():
+                kept = await renew(session, key, held, lease)
+                for token in held.keys() - kept:
+                    if self._held[key, lease].pop(token, None) is not None:
+                        self.lost.add(token)

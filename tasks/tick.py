@@ -98,7 +98,8 @@ class Tick:
 
     async def _serve(self, claimed: Claimed, task: StageTask, read: Read | None) -> None:
         processes = claimed.processes
-        with self.run.keeper.keeping(ProcessStage, claimed.token, self.run.settings.stage_lease):
+        ids, lease = [process.id for process in processes], self.run.settings.stage_lease
+        with self.run.keeper.keeping(ProcessStage.monitoring_process_id, ids, claimed.token, lease):
             found = await read(processes) if read is not None and processes else {}
             each = [self._one(claimed.token, task, process, found) for process in processes]
             ended = await asyncio.gather(*each, return_exceptions=True)

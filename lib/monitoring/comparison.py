@@ -211,7 +211,7 @@ async def _take(comparison_id: UUID, provider: Provider) -> AnswerToGet | Wait |
 async def answer(item: AnswerToGet) -> str | None:
     """Ask once, and keep what was answered: also what the guard turns away. Return why the run is to stop, if it is."""
     tools = runtime()
-    with tools.keeper.keeping(ComparisonAnswer, item.token, tools.settings.item_lease):
+    with tools.keeper.keeping(ComparisonAnswer.id, [item.id], item.token, tools.settings.item_lease):
         try:
             provider = await tools.providers.provider(item.provider_id)
             call = await calls.ask(provider, await prompt_of(item), tools.settings)

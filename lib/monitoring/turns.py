@@ -52,7 +52,8 @@ async def attempt(stage: Stage, claims: Sequence[Claimed], do: Callable[[], Awai
     """
     run = runtime()
     first = claims[0]
-    with run.keeper.keeping(AIComment, first.token, run.settings.item_lease):
+    ids = [claim.id for claim in claims]
+    with run.keeper.keeping(AIComment.id, ids, first.token, run.settings.item_lease):
         try:
             if crashed_too_often(first.attempts, first.failures):
                 unknown = "Outcome unknown: " if stage == "posting" else ""

@@ -121,7 +121,10 @@ async def test_a_kept_lease_does_not_expire_and_a_lost_one_is_noticed(world: Wor
     assert kept
     assert lost
     keeper = LeaseKeeper(world.database)
-    with keeper.keeping(AIComment, kept.claim.token, LEASE), keeper.keeping(AIComment, lost.claim.token, LEASE):
+    with (
+        keeper.keeping(AIComment.id, [kept.claim.id], kept.claim.token, LEASE),
+        keeper.keeping(AIComment.id, [lost.claim.id], lost.claim.token, LEASE),
+    ):
         async with world.database.session() as session:
             await session.execute(
                 text("UPDATE ai_comments SET claim_token = gen_random_uuid() WHERE id = :id"), {"id": lost.claim.id}

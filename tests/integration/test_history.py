@@ -108,7 +108,7 @@ async def test_renewing_a_lease_writes_nothing_and_letting_go_does(world: World)
     async with world.database.session() as session:
         item = await claims.claim_generation(session, process_id, process.llm_provider_id, 5, token, 60)
     async with world.database.session() as session:
-        assert await work.renew(session, AIComment, [token], 90) == {token}
+        assert await work.renew(session, AIComment.id, {token: [comment_id]}, 90) == {token}
     assert kinds(await of(world, comment_id)) == ["discovered", "claimed"]
     async with world.database.session() as session:
         await comments.release(session, [item.claim])  # type: ignore[union-attr]

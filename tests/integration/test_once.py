@@ -60,7 +60,7 @@ async def test_a_lease_that_has_ended_is_not_renewed(world: World) -> None:
     _, item = await taken(world)
     await world.expire_leases()
     keeper = LeaseKeeper(world.database)
-    with keeper.keeping(AIComment, item.claim.token, LEASE):
+    with keeper.keeping(AIComment.id, [item.claim.id], item.claim.token, LEASE):
         await keeper._renew_all()
     assert keeper.lost == {item.claim.token}
 
