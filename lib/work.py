@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 import uuid_utils.compat
 from sqlalchemy import (
+    CTE,
     BindParameter,
     ColumnElement,
     CursorResult,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     bindparam,
     func,
     or_,
+    select,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -113,6 +115,11 @@ def claiming(row: type[Leased]) -> dict[Any, Any]:
 def claim_parameters(token: UUID, lease: float) -> dict[str, Any]:
     """`lease` in seconds."""
     return {"the_token": token, "the_lease": timedelta(seconds=lease)}
+
+
+def is_over(part: CTE) -> ColumnElement[bool]:
+    """True, and known only when all of it is written: by themselves the parts of a statement come in no order."""
+    return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
 FREE: Mapping[str, Any] = {"claim_token": None, "lease_expires_at": None}

@@ -1,5 +1,7 @@
 """Generation as Prefect tasks: one model call each."""
 
+from operator import attrgetter
+
 from prefect.cache_policies import NO_CACHE
 
 from lib.errors import PressroomError
@@ -31,5 +33,6 @@ async def generate_for_process(process: ProcessRef) -> StageReport:
         take=writing.take,
         do=as_item_run(generate_comment),
         slots=have.first.slots,
+        is_last=attrgetter("is_last"),
     ).run()
     return writing.noted(report)

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from operator import attrgetter
 
 from prefect.cache_policies import NO_CACHE
 
@@ -27,4 +28,5 @@ async def prepare_process(process: ProcessRef) -> StageReport:
         take=partial(preparation.take, process.id),
         do=as_item_run(prepare_article),
         slots=asyncio.Semaphore(runtime().settings.preparation_concurrency),
+        is_last=attrgetter("is_last"),
     ).run()

@@ -100,7 +100,7 @@ class World:
                     "user_id": process.user_id,
                     "monitoring_process_id": process_id,
                     "mymoment_login_id": parts.logins[0].id,
-                    "llm_provider_id": process.llm_provider_id,
+                    "llm_provider_id": None if status in ("discovered", "prepared") else process.llm_provider_id,
                     "prompt_template_id": template.id,
                     "discovered_template_id": template.id,
                     "mymoment_article_id": str(article),

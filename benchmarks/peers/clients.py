@@ -67,7 +67,8 @@ async def look(have: Tools, watch: Watch) -> list[dict[str, Any]]:
     assert query
     index = await have.sites.use(watch.login_id, lambda site: site.index(query.tab, query.category, query.task))
     found = matching(index.entries, watch)
-    return new_comments(found[: watch.limit or have.settings.article_limit], watch)
+    rows = new_comments(found[: watch.limit or have.settings.article_limit], watch)
+    return [row | {"llm_provider_id": watch.provider_id} for row in rows]
 
 
 async def insert(database: Database, rows: Sequence[dict[str, Any]]) -> list[UUID]:

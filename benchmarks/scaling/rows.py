@@ -37,7 +37,8 @@ COMMENTS = """INSERT INTO ai_comments (id, user_id, monitoring_process_id, mymom
     discovered_template_id, llm_provider_id, mymoment_article_id, article_title, article_author, article_url,
     article_content, status, comment_content, generated_at, posted_at, mymoment_comment_id, error_message, failed_at,
     failed_from)
-SELECT uuidv7(), p.user_id, p.id, p.login_id, p.template_id, p.template_id, p.llm_provider_id, n::text,
+SELECT uuidv7(), p.user_id, p.id, p.login_id, p.template_id, p.template_id,
+    CASE WHEN s.status NOT IN ('discovered', 'prepared') THEN p.llm_provider_id END, n::text,
     'An article about number ' || n, 'somebody', 'http://127.0.0.1:9/article/' || n || '/',
     repeat('A short text that a child wrote. ', 10), s.status,
     CASE WHEN s.status IN ('generated', 'posted') THEN

@@ -94,6 +94,8 @@ class ArticleToPrepare(_OfComment):
     login_id: UUID
     article_id: str
     title: str
+    # Nothing else waited in the process when it was taken.
+    is_last: bool = False
 
     @property
     def token(self) -> UUID:
@@ -122,6 +124,7 @@ class CommentToGenerate(_OfComment):
     note: str | None = None
     # Who writes instead when the provider is down.
     fallback_id: UUID | None = None
+    is_last: bool = False
 
     @property
     def claimed(self) -> Claimed:

@@ -268,6 +268,12 @@ class AIComment(Identified, Claimable, Base):
             "mymoment_login_id",
             postgresql_where=text("status IN ('discovered', 'prepared', 'generated')"),
         ),
+        # What a provider was asked for: those of its calls that are at work are among them.
+        Index(
+            "comments_asked_for",
+            "llm_provider_id",
+            postgresql_where=text("status = 'prepared' AND llm_provider_id IS NOT NULL"),
+        ),
         Index("comments_of_article", "mymoment_login_id", "mymoment_article_id"),
         # What the console reads; the partial ones hold only what their pages show.
         Index(
@@ -310,6 +316,7 @@ class AIComment(Identified, Claimable, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     monitoring_process_id: Mapped[UUID] = mapped_column(ForeignKey("monitoring_processes.id", ondelete="CASCADE"))
     mymoment_login_id: Mapped[UUID] = mapped_column(ForeignKey("mymoment_logins.id", ondelete="RESTRICT"))
+    # Who was asked to write it, from the first claim on.
     llm_provider_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("llm_provider_configurations.id", ondelete="RESTRICT"), index=True
     )

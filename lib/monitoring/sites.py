@@ -141,8 +141,8 @@ class Sites:
             raise
         cookies = self._vault.encrypt(client.cookies())
         hours = self._settings.session_hours
-        await self._database.run_transaction(
-            lambda session: logins.settle_logged_in(session, login.id, token, cookies, hours)
+        await self._database.run_statement(
+            lambda connection: logins.settle_logged_in(connection, login.id, token, cookies, hours)
         )
         return _Open(client, cookies, username)
 

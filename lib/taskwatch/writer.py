@@ -27,7 +27,8 @@ Row = dict[str, Any]
 
 log = structlog.get_logger()
 
-FLUSH = 0.1  # seconds that changes are gathered
+# Seconds that changes are gathered. What begins and ends within them is one row written once, not twice.
+FLUSH = 0.25
 BATCH = 100  # changes: small, so that the interpreter is never held for long
 IN_MEMORY = 10_000  # changes; from there on the older half goes to the file
 AT_MOST = 4 * IN_MEMORY  # when the thread does not come round to it

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0009"
@@ -13,6 +14,16 @@ TABLES = ("ai_comments", "alerts", "comparison_answers", "monitoring_process_sta
 
 
 def upgrade() -> None:
+    # What the index of tokens told quickly: the calls at work of a provider.
+    op.create_index(
+        "comments_asked_for",
+        "ai_comments",
+        ["llm_provider_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'prepared' AND llm_provider_id IS NOT NULL"),
+    )
+    op.execute("UPDATE ai_comments SET llm_provider_id = NULL WHERE status = 'discovered'")
+    op.execute("UPDATE ai_comments SET llm_provider_id = NULL WHERE status = 'prepared' AND attempts = 0")
     for table in TABLES:
         op.drop_index(op.f(f"ix_{table}_claim_token"), table_name=table)
     op.execute("ALTER TABLE ai_comments SET (fillfactor = 80)")
@@ -20,5 +31,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("ALTER TABLE ai_comments RESET (fillfactor)")
+    op.drop_index("comments_asked_for", table_name="ai_comments")
     for table in TABLES:
         op.create_index(op.f(f"ix_{table}_claim_token"), table, ["claim_token"], unique=False)

@@ -39,6 +39,7 @@ from lib.monitoring.items import KeptAnswer
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess
 from lib.monitoring.presets import Budget, Priced
 from lib.monitoring.records import ComparisonAnswer, LLMUsage
+from lib.monitoring.store.comments import taken_by
 
 Owner = Literal["process", "provider"]
 Unit = Literal["tokens", "money"]
@@ -204,7 +205,8 @@ def _at_work(owner: Owner) -> Any:
         select(*_reservation())
         .select_from(AIComment)
         .join(provider, provider.id == AIComment.llm_provider_id)
-        .where(mine == work.id_parameter("the_owner"), AIComment.status == "prepared", work.held(AIComment))
+        .where(mine == work.id_parameter("the_owner"), AIComment.status == taken_by("generation"))
+        .where(AIComment.llm_provider_id.is_not(None), work.held(AIComment))
     )
     if owner == "process":
         return comments

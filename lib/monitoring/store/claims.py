@@ -25,15 +25,16 @@ from sqlalchemy import (
     or_,
     outerjoin,
     select,
+    true,
     update,
 )
 from sqlalchemy.orm import aliased
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
 from lib.database import Executor
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
 from lib.monitoring.models import AIComment, MonitoringProcess, MyMomentLogin
+from lib.monitoring.stages import Stage
 from lib.monitoring.store.comments import waiting
 
 _COMMENTS = cast("Table", AIComment.__table__)
@@ -56,10 +57,18 @@ async def claim_article(executor: Executor, process_id: UUID, token: UUID, lease
         first.mymoment_login_id,
         first.mymoment_article_id,
         first.article_title,
+        is_last=not first.more,
     )
 
 
-def _first_of_a_page() -> Select[tuple[UUID, str]]:
+def _more(stage: Stage, first: CTE, *but: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether something waits in the process after what was found first: what comes before it is somebody else's."""
+    mine = AIComment.monitoring_process_id == work.id_parameter("the_process")
+    waits = and_(mine, AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
+    return exists().where(waits, AIComment.id > first.c.id, *but).correlate(first).label("more")
+
+
+def _first_of_a_page() -> Select[tuple[UUID, UUID, str]]:
     other = aliased(AIComment)
     earlier = exists().where(
         other.monitoring_process_id == work.id_parameter("the_process"),
@@ -70,7 +79,7 @@ def _first_of_a_page() -> Select[tuple[UUID, str]]:
         other.id < AIComment.id,
     )
     return (
-        select(AIComment.mymoment_login_id, AIComment.mymoment_article_id)
+        select(AIComment.id, AIComment.mymoment_login_id, AIComment.mymoment_article_id)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)
         .where(AIComment.monitoring_process_id == work.id_parameter("the_process"), waiting("preparation"), ~earlier)
         .order_by(AIComment.id)
@@ -80,7 +89,7 @@ def _first_of_a_page() -> Select[tuple[UUID, str]]:
 
 
 @cache
-def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int, UUID, str, str]]:
+def _take_page() -> Select[Any]:
     first = _first_of_a_page().cte("first")
     same_page = (
         select(AIComment.id)
@@ -95,7 +104,7 @@ def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int, UUID, str, str]]
         .where(waiting("preparation"))
         .with_for_update(of=AIComment, skip_locked=True)
     )
-    return (
+    taken = (
         update(AIComment)
         .where(AIComment.id.in_(same_page.cte("picked").select()))
         .values(work.claiming(AIComment))
@@ -108,7 +117,9 @@ def _take_page() -> ReturningUpdate[tuple[UUID, UUID, int, int, UUID, str, str]]
             AIComment.mymoment_article_id,
             AIComment.article_title,
         )
+        .cte("taken")
     )
+    return select(taken, _more("preparation", first, AIComment.id.not_in(select(taken.c.id)))).join(first, true())
 
 
 async def claim_generation(
@@ -134,6 +145,7 @@ async def claim_generation(
         content=row.article_content or "",
         raw_html=row.article_raw_html or "",
         note=row.generation_note,
+        is_last=not row.more,
     )
 
 
@@ -168,7 +180,8 @@ def _take_to_generate() -> Select[Any]:
         .returning(_COMMENTS)
         .cte("taken")
     )
-    return select(taken).select_from(first.outerjoin(taken, taken.c.id == first.c.id))
+    more = _more("generation", first)
+    return select(taken, more).select_from(first.outerjoin(taken, taken.c.id == first.c.id))
 
 
 async def claim_post(

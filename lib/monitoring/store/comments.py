@@ -95,6 +95,11 @@ def waiting(stage: Stage, process: Process = MonitoringProcess) -> ColumnElement
     return and_(AIComment.status == taken_by(stage), work.due(AIComment), allowed)
 
 
+def is_in_work() -> ColumnElement[bool]:
+    """A worker holds it: PostgreSQL needs to look only among those that are not over."""
+    return and_(AIComment.status.in_([taken_by(stage) for stage in TAKES]), work.held(AIComment))
+
+
 async def insert_discovered(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> list[UUID]:
     """Insert comments; those found before for the article, login and template stay. Return the new ids."""
     if not rows:
@@ -226,7 +231,7 @@ def done(
     written = (
         update(AIComment)
         .where(which, AIComment.claim_token == work.id_parameter("the_token"))
-        .where(*(_is_over(each) for each in after))
+        .where(*(work.is_over(each) for each in after))
         .values(**work.FREE, **FRESH, **given, **dict.fromkeys(now, func.now()))
         .returning(AIComment.monitoring_process_id.label("process_id"))
         .cte("done")
@@ -241,11 +246,6 @@ def done(
         .cte("counted")
     )
     return select(written.c.process_id).add_cte(counted)
-
-
-def _is_over(part: CTE) -> ColumnElement[bool]:
-    """True, and known only when all of it is written: by themselves the parts of a statement come in no order."""
-    return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
 async def settle_failed(

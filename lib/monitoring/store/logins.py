@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Select, case, cast, delete, func, or_, select, update
+from sqlalchemy import Float, LargeBinary, Select, Uuid, case, cast, delete, func, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,25 +78,34 @@ async def claim_log_in(executor: Executor, login_id: UUID, token: UUID, lease: f
 
 
 async def settle_logged_in(
-    session: AsyncSession, login_id: UUID, token: UUID, cookies_encrypted: bytes, hours: float
+    executor: Executor, login_id: UUID, token: UUID, cookies_encrypted: bytes, hours: float
 ) -> None:
-    """Store the new session as the active one, if the right to log in is still ours."""
+    """Store the new session as the active one, if the right to log in is still ours. One statement does it all."""
     values: dict[str, Any] = {"failed_logins": 0, "next_login_at": None, "error_message": None, "refused_since": None}
-    if not await work.settle(
-        session, MyMomentLogin, token, MyMomentLogin.id == login_id, **values, last_used_at=func.now()
-    ):
-        return
-    await end_session(session, login_id)
-    await session.execute(
-        insert(MyMomentSession).values(
-            id=work.new_id(),
-            mymoment_login_id=login_id,
-            cookies_encrypted=cookies_encrypted,
-            is_active=True,
-            expires_at=work.in_seconds(hours * 3600),
-            last_used_at=func.now(),
-        )
+    kept = (
+        update(MyMomentLogin)
+        .where(MyMomentLogin.id == login_id, MyMomentLogin.claim_token == token)
+        .values(**work.FREE, **values, last_used_at=func.now())
+        .returning(MyMomentLogin.id)
+        .cte("kept")
     )
+    ended = (
+        update(MyMomentSession)
+        .where(MyMomentSession.mymoment_login_id.in_(select(kept.c.id)), MyMomentSession.is_active)
+        .values(is_active=False)
+        .returning(MyMomentSession.id)
+        .cte("ended")
+    )
+    session: dict[str, Any] = {
+        "id": literal(work.new_id(), Uuid()),
+        "mymoment_login_id": kept.c.id,
+        "cookies_encrypted": literal(cookies_encrypted, LargeBinary()),
+        "is_active": true(),
+        "expires_at": work.in_seconds(hours * 3600),
+        "last_used_at": func.now(),
+    }
+    begun = select(*session.values()).select_from(kept).where(work.is_over(ended))
+    await executor.execute(insert(MyMomentSession).from_select(list(session), begun))
 
 
 async def settle_log_in_failed(

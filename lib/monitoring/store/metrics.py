@@ -9,12 +9,11 @@ from uuid import UUID
 from sqlalchemy import Select, String, bindparam, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lib import work
 from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, StageTick
 from lib.monitoring.records import LLMUsage
 from lib.monitoring.stages import STAGES, TAKES, Stage
 from lib.monitoring.store.budgets import day
-from lib.monitoring.store.comments import waiting
+from lib.monitoring.store.comments import is_in_work, waiting
 from lib.monitoring.store.scope import seen
 
 
@@ -100,11 +99,7 @@ async def _processes(session: AsyncSession) -> list[ProcessFigures]:
 async def _comments(session: AsyncSession) -> tuple[dict[tuple[UUID, str], int], dict[str, int]]:
     process, status = AIComment.monitoring_process_id, AIComment.status
     all_of_them = select(literal("all").label("which"), process, status, func.count()).group_by(process, status)
-    in_work = (
-        select(literal("in_work"), process, status, func.count())
-        .where(work.held(AIComment), status.not_in(("posted", "failed")))
-        .group_by(process, status)
-    )
+    in_work = select(literal("in_work"), process, status, func.count()).where(is_in_work()).group_by(process, status)
     comments: dict[tuple[UUID, str], int] = {}
     held: dict[str, int] = {}
     for which, process_id, of_status, number in await session.execute(union_all(all_of_them, in_work)):

@@ -21,7 +21,7 @@ from lib.monitoring.models import (
     User,
 )
 from lib.monitoring.stages import STAGES, TAKES, Stage
-from lib.monitoring.store.comments import approved_after_end
+from lib.monitoring.store.comments import approved_after_end, is_in_work
 from lib.monitoring.store.scope import called, seen
 
 HOURS = 24
@@ -117,8 +117,7 @@ def _visible(sees: UUID | None, only: UUID | None) -> list[Any]:
 
 
 async def counts(session: AsyncSession, sees: UUID | None, only: UUID | None = None) -> dict[UUID, Counts]:
-    """Of every process that has comments. Each part reads an index alone."""
-    held = and_(AIComment.claim_token.is_not(None), AIComment.lease_expires_at >= func.now())
+    """Of every process that has comments. Each part but that of those in work reads an index alone."""
     ago = func.floor(func.date_part("epoch", func.now() - AIComment.posted_at) / SECONDS)
     lately = AIComment.posted_at > func.now() - func.make_interval(0, 0, 0, 0, HOURS)
     ended = exists().where(MonitoringProcess.id == AIComment.monitoring_process_id, approved_after_end())
@@ -127,7 +126,7 @@ async def counts(session: AsyncSession, sees: UUID | None, only: UUID | None = N
     parts = union_all(
         _part("by_status", AIComment.status, sees, only),
         _part("failed", func.coalesce(AIComment.failed_from, ""), sees, only, AIComment.status == "failed"),
-        _part("held", AIComment.status, sees, only, held),
+        _part("held", AIComment.status, sees, only, is_in_work()),
         _part("later", AIComment.status, sees, only, AIComment.next_attempt_at > func.now()),
         _part("approval", by_approval, sees, only, AIComment.status == "generated"),
         _part("posting_on", AIComment.status, sees, only, posting_on),
