@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -94,27 +95,33 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     run = runtime()
     errors = tuple(look.error for look in looks if look.error)
     without_tab = [watch for watch in watches if watch.query is None]
+    rows, found_by = await _new_rows(run, looks)
+
+    def plan(*, new: bool) -> list[tuple[UUID, int, float]]:
+        """When each login is looked at next."""
+        nexts: list[tuple[UUID, int, float]] = [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
+        for watch in (one.watch for one in looks):
+            found = new and bool(found_by.get(watch.login_id))
+            shortest, longest = run.settings.quiet_min, run.settings.quiet_max
+            nexts.append(
+                (watch.login_id, *next_look(watch.quiet_looks, found=found, shortest=shortest, longest=longest))
+            )
+        return nexts
 
     async def write(session: AsyncSession) -> int:
-        rows, found_by = await _new_rows(session, run, looks)
         new = await comments.insert_discovered(session, rows)
-        plan = []
-        for one in looks:
-            quiet, delay = next_look(
-                one.watch.quiet_looks,
-                found=bool(found_by.get(one.watch.login_id)) and bool(new),
-                shortest=run.settings.quiet_min,
-                longest=run.settings.quiet_max,
-            )
-            plan.append((one.watch.login_id, quiet, delay))
-        plan += [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
-        await stages.settle_watches(session, process.id, plan)
+        await stages.settle_watches(session, process.id, plan(new=bool(new)))
         await comments.count_discovered(session, process.id, len(new))
         for _ in errors:
             await comments.count_error(session, "discovery", process.id)
         return len(new)
 
-    inserted = await run.database.run_transaction(write)
+    inserted = 0
+    if rows or errors:
+        inserted = await run.database.run_transaction(write)
+    else:
+        quiet = plan(new=False)
+        await run.database.run_statement(partial(stages.settle_watches, process_id=process.id, looks=quiet))
     if inserted:
         nudges.made("discovery", [process.id])
     progress.get().done()
@@ -122,16 +129,21 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     return StageReport(process.id, process.name, done=inserted, failed=len(errors), errors=errors, note=note)
 
 
-async def _new_rows(
-    session: AsyncSession, run: Runtime, looks: Sequence[Look]
-) -> tuple[list[dict[str, Any]], dict[UUID, int]]:
+async def _new_rows(run: Runtime, looks: Sequence[Look]) -> tuple[list[dict[str, Any]], dict[UUID, int]]:
+    """The comments that are not known yet, and by login on how many articles."""
     rows: list[dict[str, Any]] = []
     found_by: dict[UUID, int] = {}
     for one in looks:
         if one.error or not one.entries:
             continue
-        ids = [entry.article_id for entry in one.entries]
-        known = await comments.known_articles(session, one.watch.login_id, one.watch.template_ids, ids)
+        known = await run.database.run_statement(
+            partial(
+                comments.known_articles,
+                login_id=one.watch.login_id,
+                template_ids=one.watch.template_ids,
+                article_ids=[entry.article_id for entry in one.entries],
+            )
+        )
         limit = one.watch.limit or run.settings.article_limit
         fresh = [entry for entry in one.entries if entry.article_id not in known][:limit]
         found_by[one.watch.login_id] = len(fresh)

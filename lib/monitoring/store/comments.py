@@ -109,12 +109,12 @@ async def insert_discovered(session: AsyncSession, rows: Sequence[dict[str, Any]
 
 
 async def known_articles(
-    session: AsyncSession, login_id: UUID, template_ids: Iterable[UUID], article_ids: Iterable[str]
+    executor: Executor, login_id: UUID, template_ids: Iterable[UUID], article_ids: Iterable[str]
 ) -> set[str]:
     """Which of the articles have a comment of this login that was found for each of these templates."""
     wanted, among = set(template_ids), set(article_ids)
     parameters = {"the_login": login_id, "the_templates": wanted, "the_articles": among, "so_many": len(wanted)}
-    return set(await session.scalars(_known(), parameters))
+    return set((await executor.execute(_known(), parameters)).scalars())
 
 
 @cache

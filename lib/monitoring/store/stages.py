@@ -312,11 +312,11 @@ def _watch(process: MonitoringProcess, look: ProcessLogin, base_url: str, templa
     )
 
 
-async def settle_watches(session: AsyncSession, process_id: UUID, looks: Sequence[tuple[UUID, int, float]]) -> None:
+async def settle_watches(executor: Executor, process_id: UUID, looks: Sequence[tuple[UUID, int, float]]) -> None:
     """Set when each login is looked at next: (login, quiet looks in a row, seconds until then)."""
     for login_id, quiet, delay in looks:
         here = {"the_process": process_id, "the_login": login_id}
-        await session.execute(_looked(), here | {"so_many": quiet, "the_delay": timedelta(seconds=delay)})
+        await executor.execute(_looked(), here | {"so_many": quiet, "the_delay": timedelta(seconds=delay)})
 
 
 @cache
