@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import anyio.abc
@@ -160,11 +160,26 @@ class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResu
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """A server that cannot answer just now costs a run its turn, not the worker its life."""
         try:
-            await super()._submit_run(flow_run)
+            if flow_run.deployment_id in self._flows:
+                await self._submit_known(flow_run)
+            else:
+                await super()._submit_run(flow_run)
         except httpx.HTTPError as error:
             self._logger.warning("flow run %s is left for the next poll: %s", flow_run.id, error)
             self._submitting_flow_run_ids.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
+
+    async def _submit_known(self, flow_run: FlowRun) -> None:
+        """Prefect's own asks for the deployment once more and names an infrastructure, for which the run waits."""
+        group = cast("anyio.abc.TaskGroup", self._runs_task_group)
+        begun: object = None
+        if await self._propose_pending_state(flow_run):
+            begun = await group.start(self._submit_run_and_capture_errors, flow_run)
+        if begun is None or isinstance(begun, Exception):
+            self._release_limit_slot(flow_run.id)
+        self._submitting_flow_run_ids.discard(flow_run.id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
     async def cancel_all(self, message: str) -> None:
         """Cancel every run that is under way or being taken up, and say so to the server."""

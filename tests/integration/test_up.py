@@ -337,15 +337,16 @@ async def test_an_answer_to_a_poll_that_is_older_than_a_run_starts_nothing_twice
 async def test_a_server_that_cannot_answer_costs_a_run_its_turn_and_nothing_else(
     prefect: PrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, refused = PrefectClient.read_deployment, []
+    propose, refused = PrefectClient.set_flow_run_state, []
 
-    async def refuse_once(client: PrefectClient, deployment_id: UUID) -> object:
+    async def refuse_once(client: PrefectClient, flow_run_id: UUID, *args: Any, **more: Any) -> object:
         if refused:
-            return await read(client, deployment_id)
-        refused.append(deployment_id)
+            return await propose(client, flow_run_id, *args, **more)
+        refused.append(flow_run_id)
         raise httpx.ReadError("the server is in trouble")
 
-    monkeypatch.setattr(PrefectClient, "read_deployment", refuse_once)
+    assert (await finished(prefect, (await ask_greeting(prefect)).id)).state_type == StateType.COMPLETED
+    monkeypatch.setattr(PrefectClient, "set_flow_run_state", refuse_once)
     run = await ask_greeting(prefect)
     assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
     assert refused
