@@ -74,7 +74,9 @@ def _script(place: Path, process_id: UUID) -> Path:
         },
     )
     file = place / f"{process_id}.sql"
-    file.write_text(f"{claim}, ai_comments.claim_token AS claimed \\gset\n{settle.replace('$', ':')};\n")
+    claim = claim.replace(" RETURNING ", " RETURNING ai_comments.claim_token AS claimed, ", 1)
+    claim = claim.replace(") SELECT taken.id", ") SELECT taken.claimed, taken.id", 1)
+    file.write_text(f"{claim} \\gset\n{settle.replace('$', ':')};\n")
     file.chmod(0o644)
     return file
 

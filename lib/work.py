@@ -54,8 +54,8 @@ def new_id() -> UUID:
 class Leased:
     """Somebody may hold this row for a while: until the lease expires, only the token's owner writes to it.
 
-    No index has these two, so that a claim need not write any of the others either (a heap-only tuple, PostgreSQL calls
-    it): rows in work are found by their keys.
+    Rows in work are found by their keys. Keep these two out of indexes of a large table: then a claim that changes
+    nothing else that is indexed writes none of them (PostgreSQL calls it a heap-only tuple).
     """
 
     claim_token: Mapped[UUID | None] = mapped_column(Uuid)

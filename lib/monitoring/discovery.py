@@ -100,12 +100,11 @@ async def save(process: ProcessRef, watches: Sequence[Watch], looks: Sequence[Lo
     def plan(*, new: bool) -> list[tuple[UUID, int, float]]:
         """When each login is looked at next."""
         nexts: list[tuple[UUID, int, float]] = [(watch.login_id, 0, run.settings.quiet_max) for watch in without_tab]
-        for watch in (one.watch for one in looks):
-            found = new and bool(found_by.get(watch.login_id))
-            shortest, longest = run.settings.quiet_min, run.settings.quiet_max
-            nexts.append(
-                (watch.login_id, *next_look(watch.quiet_looks, found=found, shortest=shortest, longest=longest))
-            )
+        shortest, longest = run.settings.quiet_min, run.settings.quiet_max
+        for one in looks:
+            login_id, quiet = one.watch.login_id, one.watch.quiet_looks
+            found = new and bool(found_by.get(login_id))
+            nexts.append((login_id, *next_look(quiet, found=found, shortest=shortest, longest=longest)))
         return nexts
 
     async def write(session: AsyncSession) -> int:

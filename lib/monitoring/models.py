@@ -272,6 +272,7 @@ class AIComment(Identified, Claimable, Base):
         Index(
             "comments_asked_for",
             "llm_provider_id",
+            "monitoring_process_id",
             postgresql_where=text("status = 'prepared' AND llm_provider_id IS NOT NULL"),
         ),
         Index("comments_of_article", "mymoment_login_id", "mymoment_article_id"),

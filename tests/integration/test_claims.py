@@ -144,6 +144,55 @@ async def test_a_kept_lease_does_not_expire_and_a_lost_one_is_noticed(world: Wor
     assert left > LEASE / 2
 
 
+async def test_a_stage_that_runs_for_long_keeps_the_leases_of_its_processes(world: World) -> None:
+    processes = [await world.process(name=name) for name in ("one", "two")]
+    for process_id in processes:
+        await world.comments(process_id, 1)
+    token = work.new_id()
+    claim = partial(
+        stages.claim_stages, stage="preparation", process_id=None, token=token, lease=1, flow_run_id=None, at_once=10
+    )
+    assert len(await world.database.run_statement(claim)) == len(processes)
+    keeper = LeaseKeeper(world.database)
+    with keeper.keeping(ProcessStage.monitoring_process_id, processes, token, LEASE):
+        await keeper._renew_all()
+    assert keeper.lost == set()
+    longest = text("SELECT min(extract(epoch FROM lease_expires_at - now())), count(*) FROM monitoring_process_stages")
+    async with world.database.session() as session:
+        row = (await session.execute(text(f"{longest} WHERE claim_token IS NOT NULL"))).one()
+    assert row.min > LEASE / 2
+    assert row.count == len(processes)
+
+
+async def test_a_claim_says_whether_it_took_the_last(world: World) -> None:
+    templates = [await world.template("kind"), await world.template("short")]
+    process_id = await world.process(templates=templates)
+    await world.comments(process_id, 2)
+    lasts = []
+    for _ in range(2):
+        claim = partial(claims.claim_article, process_id=process_id, token=work.new_id(), lease=LEASE)
+        page = await world.database.run_statement(claim)
+        assert page
+        assert len(page.comments) == len(templates)
+        lasts.append(page.is_last)
+    assert lasts == [False, True]
+    provider_id = (await world.get_process(process_id)).llm_provider_id
+    assert provider_id
+    await world.comments(process_id, 1, status="prepared", first=10)
+    lasts = []
+    for _ in templates:
+        item = await claim_one(world.database, process_id, provider_id)
+        assert item
+        lasts.append(item.is_last)
+    assert lasts == [False, True]
+
+
+async def test_nobody_claims_for_a_provider_that_is_gone(world: World) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 1, status="prepared")
+    assert await claim_one(world.database, process_id, work.new_id()) is None
+
+
 async def test_no_more_than_the_providers_limit_is_in_work_in_all_workers_together(world: World) -> None:
     process_id = await world.process()
     await world.comments(process_id, 10, status="prepared")

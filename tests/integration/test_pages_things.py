@@ -242,7 +242,7 @@ async def test_what_only_comments_refer_to_says_so_instead_of_offering_to_be_rem
     admin: Browser, world: World
 ) -> None:
     process = await world.process("Klasse 5a", start=False)
-    await world.comments(process, 2)
+    await world.comments(process, 2, "generated", comment_content="text")
     parts = {"logins": await world.login("new"), "templates": await world.template("new")}
     async with world.database.session() as session:
         row = await processes.at_rest(session, process)

@@ -85,6 +85,7 @@ async def test_an_article_is_discovered_prepared_commented_and_posted_once(
     assert all(row.article_content and row.ai_model_name and row.generation_tokens for row in rows)
     await true_to_the_site(world, playground)
     process = await world.get_process(process_id)
+    assert {row.llm_provider_id for row in rows} == {process.llm_provider_id}
     assert process.articles_discovered == process.comments_posted == len(rows)
 
 

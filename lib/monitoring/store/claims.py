@@ -33,7 +33,7 @@ from sqlalchemy.orm import aliased
 from lib import work
 from lib.database import Executor
 from lib.monitoring.items import ArticleToPrepare, Claimed, CommentToGenerate, CommentToPost, Wait
-from lib.monitoring.models import AIComment, MonitoringProcess, MyMomentLogin
+from lib.monitoring.models import AIComment, LLMProviderConfiguration, MonitoringProcess, MyMomentLogin
 from lib.monitoring.stages import Stage
 from lib.monitoring.store.comments import waiting
 
@@ -62,7 +62,7 @@ async def claim_article(executor: Executor, process_id: UUID, token: UUID, lease
 
 
 def _more(stage: Stage, first: CTE, *but: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether something waits in the process after what was found first: what comes before it is somebody else's."""
+    """Whether something waits in the process after what was found first; before it, all is locked by others."""
     mine = AIComment.monitoring_process_id == work.id_parameter("the_process")
     waits = and_(mine, AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
     return exists().where(waits, AIComment.id > first.c.id, *but).correlate(first).label("more")
@@ -161,7 +161,8 @@ def calls_at_work() -> ColumnElement[int]:
 @cache
 def _take_to_generate() -> Select[Any]:
     """No row when nothing waits, a row without a comment when the provider has enough in work."""
-    provider = select(calls_at_work().label("at_work")).cte("provider")
+    there = LLMProviderConfiguration.id == work.id_parameter("the_provider")
+    provider = select(calls_at_work().label("at_work")).where(there).cte("provider")
     first = (
         select(AIComment.id, provider.c.at_work)
         .join(MonitoringProcess, MonitoringProcess.id == AIComment.monitoring_process_id)

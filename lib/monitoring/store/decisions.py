@@ -170,6 +170,7 @@ async def regenerate(
         **UNWRITTEN,
         **work.FREE,
         "status": "prepared",
+        "llm_provider_id": None,
         "generation_note": note,
         "failed_from": None,
         "failed_at": None,

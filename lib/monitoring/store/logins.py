@@ -5,8 +5,22 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, LargeBinary, Select, Uuid, case, cast, delete, func, literal, or_, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    Float,
+    LargeBinary,
+    Select,
+    Uuid,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work

@@ -261,11 +261,13 @@ def retrying(sees: UUID | None) -> Any:
         (AIComment.article_content.is_not(None), "prepared"),
         else_="discovered",
     )
+    status = func.coalesce(AIComment.failed_from, by_content)
     return (
         update(AIComment)
         .where(seen(AIComment.user_id, sees), AIComment.status == "failed")
         .values(
-            status=func.coalesce(AIComment.failed_from, by_content),
+            status=status,
+            llm_provider_id=case((status == "generated", AIComment.llm_provider_id)),
             failed_from=None,
             failed_at=None,
             error_message=None,
