@@ -268,11 +268,10 @@ class AIComment(Identified, Claimable, Base):
             "mymoment_login_id",
             postgresql_where=text("status IN ('discovered', 'prepared', 'generated')"),
         ),
-        # What a provider was asked for: those of its calls that are at work are among them.
+        # What a provider was asked for: the calls that are at work are among them.
         Index(
             "comments_asked_for",
             "llm_provider_id",
-            "monitoring_process_id",
             postgresql_where=text("status = 'prepared' AND llm_provider_id IS NOT NULL"),
         ),
         Index("comments_of_article", "mymoment_login_id", "mymoment_article_id"),

@@ -22,11 +22,12 @@ def upgrade() -> None:
     for table in TABLES:
         op.drop_index(op.f(f"ix_{table}_claim_token"), table_name=table)
     op.execute("ALTER TABLE ai_comments SET (fillfactor = 80)")
-    # The calls at work of a provider or a process, which the tokens' index found.
+    # The calls at work of a provider, which the tokens' index found. With a second column PostgreSQL would expect its
+    # rows all over the table, and rather read all that the provider ever wrote.
     op.create_index(
         "comments_asked_for",
         "ai_comments",
-        ["llm_provider_id", "monitoring_process_id"],
+        ["llm_provider_id"],
         unique=False,
         postgresql_where=sa.text("status = 'prepared' AND llm_provider_id IS NOT NULL"),
     )
