@@ -11,7 +11,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 TABLES = ("ai_comments", "alerts", "comparison_answers", "monitoring_process_stages", "mymoment_logins")
-# Whom nobody was asked for yet: from now on the first claim says who is.
+# What nobody was asked for yet: from now on the first claim says who is asked.
 UNASKED = """UPDATE ai_comments SET llm_provider_id = NULL
 WHERE coalesce(failed_from, status) = 'discovered'
 OR (status = 'prepared' AND attempts = 0 AND next_attempt_at IS NULL)"""
