@@ -29,15 +29,11 @@ ON_ITS_WAY = 1.0  # a comment that comes so soon after a fault was sent before i
 LATE, LONGEST = 150.0, 240.0
 STILL = 20.0  # a comment in so many seconds: they still come
 LOOK = 0.5
-# Whoever takes what somebody else holds, whose lease must have ended: seconds since then, and since the end of the wait
-# too if it was on its way to the site.
+# Whoever takes what somebody else holds, whose lease must have ended: seconds since then.
 WITNESS = (
-    "CREATE TABLE bench_takeovers (late double precision, due double precision)",
+    "CREATE TABLE bench_takeovers (late double precision)",
     """CREATE FUNCTION bench_take_over() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO bench_takeovers VALUES (
-        extract(epoch FROM clock_timestamp() - OLD.lease_expires_at),
-        extract(epoch FROM clock_timestamp() - greatest(
-            OLD.lease_expires_at, (to_jsonb(OLD) ->> 'next_attempt_at')::timestamptz)));
+    INSERT INTO bench_takeovers VALUES (extract(epoch FROM clock_timestamp() - OLD.lease_expires_at));
     RETURN NULL; END $$""",
     *(
         f"""CREATE TRIGGER bench_witness AFTER UPDATE ON {table} FOR EACH ROW
@@ -67,8 +63,6 @@ class Recovery:
     takeovers: int
     latest: float
     """Of the takeovers, after the lease's end."""
-    due: float
-    """Of the takeovers, after the lease's end and that of the wait before a post that was sent is looked for."""
     died: tuple[str, ...]
     """What ended though nobody killed it."""
     gone: tuple[str, ...]
@@ -236,8 +230,7 @@ async def _struck(name: str, fault: Fault, load: Load, job: Job, scene: Scene, t
         again=None if first is None or not arrivals.beyond(first + AFTER, tail) else arrivals.rate(first, AFTER),
         back=None if back is None else back - over,
         takeovers=len(late),
-        latest=max((each for each, _ in late), default=0.0),
-        due=max((each for _, each in late), default=0.0),
+        latest=max(late, default=0.0),
         died=deaths.died(scene.killed),
         gone=deaths.gone(),
         ended=ended,
@@ -255,7 +248,6 @@ async def _still_come(arrivals: Arrivals, total: int, deadline: float) -> bool:
     return True
 
 
-async def _takeovers(there: Outside) -> list[tuple[float, float]]:
+async def _takeovers(there: Outside) -> list[float]:
     async with Database(there.database_url, pool_size=1) as database, database.session() as session:
-        found = await session.execute(text("SELECT late, due FROM bench_takeovers"))
-        return [(late, due) for late, due in found]
+        return list(await session.scalars(text("SELECT late FROM bench_takeovers")))

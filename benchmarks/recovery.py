@@ -23,7 +23,6 @@ from benchmarks.ground import EVERYBODY
 from benchmarks.peers import CONTENDERS
 from benchmarks.peers.ideal import Ideal
 from benchmarks.peers.pressroom import BEATS
-from lib.work import Policy
 
 # Five comments a second at most, so that not even a slow machine is what holds a contender up.
 LOAD = Load(processes=10, articles=30, llm_seconds=2.0, at_once=10)
@@ -59,7 +58,6 @@ def _figure(contender: Contender, fault: Fault) -> Figure:
         return NotMeasured(contender.name, fault.name, str(error).partition("\n")[0])
 
 
-UNKNOWN = Policy.unknown
 CONDITIONS = f"""{LOAD.processes} processes with {LOAD.articles} articles each, pages {LOAD.page_seconds * 1000:.0f} ms,
 model {LOAD.llm_seconds:g} s, {LOAD.at_once} at once: {LOAD.at_once / LOAD.llm_seconds:g} comments a second at most.
 Before: comments a second in the {BEFORE:g} s before the fault, a burst counted as that most. At once: in the
@@ -68,8 +66,7 @@ have been on its way. Again: in the {AFTER:g} s from that one on; of this the go
 before: where the first {AFTER:g} s begin that reach it. When a comment came, what came twice and
 what never came is the site's word. Lost is what is not there {LATE:g} s after the fault, unless comments still come
 then: what is left of those after {LONGEST:g} s is unfinished. Taken over: what somebody held when another took it; how
-late that was is counted from its lease's end, and once more from the end of the {UNKNOWN:g} s that a post without an
-answer is given to arrive. The peers have no leases. One round each.
+late that was is counted from its lease's end. The peers have no leases. One round each.
 
 Not alike for all: Pressroom has one process that works, of which the busiest is all of it; taskiq has four, the Celery
 design 51. Nothing is done to Redis, which keeps what Debian's settings keep: less than PostgreSQL does here."""
@@ -87,7 +84,7 @@ def report(figures: Sequence[Figure]) -> str:
 def _table(figures: Sequence[Figure]) -> list[str]:
     columns = (
         *("", "hit", "before, a second", "at once", "first after, s", "again", "again, %", "as before after, s"),
-        *("taken over", "latest after its lease, s", "after it was due", "twice", "lost", "unfinished"),
+        *("taken over", "latest after its lease, s", "twice", "lost", "unfinished"),
         *("died by itself", "not started again", f"comments in each {BIN:g} s"),
     )
     return [_line(columns), "|---" * len(columns) + "|", *(_line(_row(each)) for each in figures)]
@@ -105,8 +102,7 @@ def _row(of: Figure) -> Sequence[str]:
         *(of.contender, str(of.strikes), _number(of.before), _number(of.at_once), _number(of.first, "never")),
         *(again, "–" if of.percent is None else f"{of.percent:.0f}"),
         *(_number(of.back, "never"), str(of.takeovers)),
-        *((_number(of.latest), _number(of.due)) if of.takeovers else ("–", "–")),
-        *(str(of.duplicates), str(of.lost), str(of.unfinished)),
+        *(_number(of.latest if of.takeovers else None), str(of.duplicates), str(of.lost), str(of.unfinished)),
         *(_counted(of.died), _counted(of.gone), _course(of)),
     )
 
@@ -144,7 +140,7 @@ def _goals(name: str, mine: Sequence[Recovery]) -> list[Goal]:
     reached = sum(percent >= GOAL_PERCENT for percent in known)
     worst = f"{reached} of {len(FAULTS)} faults, the worst {min(known):.1f} %" if known else "never again"
     at_once = [100 * each.at_once / each.before for each in mine if each.before]
-    latest, due = (max(values, default=0.0) for values in ([e.latest for e in mine], [e.due for e in mine]))
+    latest = max((each.latest for each in mine), default=0.0)
     whole = len(mine) == len(FAULTS)
     taken = sum(each.takeovers for each in mine)
     twice, lost = sum(each.duplicates for each in mine), sum(each.lost for each in mine)
@@ -157,7 +153,7 @@ def _goals(name: str, mine: Sequence[Recovery]) -> list[Goal]:
         Goal(
             f"{name}: takeover after a lease's end",
             f"≤ {GOAL_TAKEOVER:g} s",
-            f"{latest:.1f} s ({due:.1f} s after it was due), {taken} times" if taken else "no leases",
+            f"{latest:.1f} s, {taken} times" if taken else "no leases",
             latest <= GOAL_TAKEOVER if taken else None,
         ),
         Goal(f"{name}: posted twice", "0", str(twice), whole and not twice),

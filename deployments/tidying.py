@@ -67,7 +67,7 @@ async def let_go(settings: Settings, orphans: Sequence[FlowRun], me: str) -> int
         return 0
     try:
         async with Database(settings.database_url, pool_size=1) as database, database.session() as session:
-            return await stages.let_go(session, mine, settings.unknown_wait)
+            return await stages.let_go(session, mine)
     except Exception as error:
         if not will_pass(error):
             raise

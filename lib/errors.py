@@ -33,7 +33,14 @@ class Refused(PressroomError):  # noqa: N818 - the vocabulary's own word
 
 
 class OutcomeUnknown(PressroomError):  # noqa: N818 - the vocabulary's own word
-    """The effect may have happened: read back before a second attempt."""
+    """The effect may have happened: read back before a second attempt.
+
+    `retry_after`: of one that was sent before and only looked for now, the seconds until it is to be looked for again.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Invalid(PressroomError):  # noqa: N818 - the vocabulary's own word

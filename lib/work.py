@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
 from lib.database import Database, Executor, will_pass
-from lib.errors import Permanent, PressroomError, Refused, Transient
+from lib.errors import OutcomeUnknown, Permanent, PressroomError, Refused, Transient
 from lib.retry import backoff
 
 log = structlog.get_logger()
@@ -192,6 +192,8 @@ def verdict(error: PressroomError, failures: int, policy: Policy) -> Again | Pos
     """What follows the `failures`-th failure (≥ 1) of an item."""
     if isinstance(error, Refused):
         return Postponed(error.retry_after or policy.refused)
+    if isinstance(error, OutcomeUnknown) and error.retry_after is not None:
+        return Postponed(error.retry_after)
     if isinstance(error, Permanent) or failures >= policy.max_attempts:
         return Dead()
     # What went out may still be on its way: give it time to arrive before it is looked for.

@@ -159,8 +159,9 @@ class KeptAnswer:
 
 @dataclass(frozen=True)
 class CommentToPost(_OfComment):
-    """A checked text to post. `sent` says that an earlier attempt may have arrived.
+    """A checked text to post.
 
+    `sent_ago`: seconds since an earlier attempt was sent, which may have arrived; None if none was.
     `is_last`: no other of the process waited for the login.
     """
 
@@ -170,13 +171,17 @@ class CommentToPost(_OfComment):
     title: str
     text: str
     hidden: bool
-    sent: bool
+    sent_ago: float | None
     known_ids: frozenset[str]
     is_last: bool = False
 
     @property
     def claimed(self) -> Claimed:
         return self.claim
+
+    @property
+    def sent(self) -> bool:
+        return self.sent_ago is not None
 
 
 @dataclass(frozen=True)

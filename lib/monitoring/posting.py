@@ -59,6 +59,8 @@ async def _post(site: MyMoment, item: CommentToPost) -> str:
     there = find_own(page.comments, item.text, item.known_ids, without_id=False)
     if there is not None and there.id:
         return there.id
+    if item.sent_ago is not None and (left := runtime().settings.unknown_wait - item.sent_ago) > 0:
+        raise OutcomeUnknown("The comment was sent before, and is not there yet", left)
     # Comments with our words and no id: another login of ours may have said the same, so they prove nothing.
     alike = count_alike(page.comments, item.text)
     if item.sent and alike:

@@ -1,6 +1,7 @@
 """A post that arrives after we stopped waiting for its answer: found, and not sent again."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from lib.monitoring import posting
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.items import CommentToPost
+from lib.monitoring.mymoment import MyMoment
 from lib.monitoring.runtime import opened
 from playground.serve import Running
 from tests.world import World
@@ -79,6 +81,41 @@ async def test_a_late_post_is_sent_once_though_reading_back_fails(
     await asyncio.sleep(LATE["seconds"])  # whatever is still on its way arrives
     [row] = await world.all_comments()
     assert [str(comment["id"]) for comment in on_the_site(playground)] == [row.mymoment_comment_id]
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_what_a_dead_worker_sent_is_looked_for_at_once_and_sent_again_after_its_time(
+    world: World, playground: Running, arrives: bool
+) -> None:
+    login_id = await world.login()
+    process_id = await generated(world, logins=[login_id])
+    settings = world.settings.model_copy(update={"unknown_wait": 2.0, "retry_base": 0.1, "post_interval": 0.01})
+    async with opened(settings) as run:
+        dead = await posting.take(process_id, login_id)
+        assert isinstance(dead, CommentToPost)
+        sent = time.monotonic()
+        await posting._note_intent(dead)
+        if arrives:
+            await run.sites.use(login_id, post_and_forget)
+        await world.expire_leases()
+        looked = await posting.take(process_id, login_id)
+        assert isinstance(looked, CommentToPost)
+        outcome = await posting.post(looked)
+        assert (outcome.done, outcome.retried) == ((1, 0) if arrives else (0, 1))
+        [row] = await world.all_comments()
+        assert row.status == ("posted" if arrives else "generated")
+        assert row.retry_count == 0
+        while (item := await posting.take(process_id, login_id)) or await waits(world):
+            if isinstance(item, CommentToPost):
+                assert time.monotonic() - sent >= 2.0
+                await posting.post(item)
+    [row] = await world.all_comments()
+    assert [str(comment["id"]) for comment in on_the_site(playground)] == [row.mymoment_comment_id]
+
+
+async def post_and_forget(site: MyMoment) -> None:
+    page = await site.article(ARTICLE)
+    await site.post_comment(ARTICLE, TEXT, csrf_token=str(page.csrf_token), hidden=False)
 
 
 async def test_the_same_words_by_another_login_are_not_ours(world: World, playground: Running) -> None:

@@ -205,7 +205,7 @@ async def claim_post(
         title=row.article_title,
         text=row.comment_content or "",
         hidden=row.hide_comments,
-        sent=row.post_sent_at is not None,
+        sent_ago=None if row.sent_ago is None else float(row.sent_ago),
         known_ids=frozenset(row.known_ids or ()),
         is_last=not row.more,
     )
@@ -296,6 +296,7 @@ def _take_to_post() -> Select[Any]:
             _seconds_to_wait().label("wait"),
             case((MyMomentLogin.is_active, left), else_=False).label("more"),
             taken,
+            func.extract("epoch", func.now() - taken.c.post_sent_at).label("sent_ago"),
             first.c.hide_comments,
             first.c.known_ids,
         )

@@ -128,11 +128,10 @@ async def claim_stages(
     return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at) for row in rows]
 
 
-async def let_go(session: AsyncSession, flow_run_ids: Sequence[str], unknown: float) -> int:
+async def let_go(session: AsyncSession, flow_run_ids: Sequence[str]) -> int:
     """End the leases of flow runs whose worker is dead for certain; return how many stages they held.
 
-    With a stage go the items that it had taken. What was on its way to the site is as any post without an answer: it is
-    looked for when it had `unknown` seconds to arrive, and meanwhile its login posts others.
+    With a stage go the items that it had taken, and the logins that posted them.
     """
     over = {"lease_expires_at": work.in_seconds(-1)}
     dead = and_(ProcessStage.flow_run_id.in_(flow_run_ids), work.held(ProcessStage))
@@ -140,11 +139,10 @@ async def let_go(session: AsyncSession, flow_run_ids: Sequence[str], unknown: fl
     held = (await session.execute(ended.returning(ProcessStage.monitoring_process_id, ProcessStage.stage))).all()
     items = [(process_id, TAKES[stage]) for process_id, stage in held if stage in TAKES]
     theirs = tuple_(AIComment.monitoring_process_id, AIComment.status).in_(items)
-    arrived = AIComment.post_sent_at + timedelta(seconds=unknown)
     freed = (
         update(AIComment)
         .where(theirs, work.held(AIComment))
-        .values(over | {"next_attempt_at": func.coalesce(arrived, AIComment.next_attempt_at)})
+        .values(over)
         .returning(AIComment.claim_token)
         .execution_options(synchronize_session=False)
     )
