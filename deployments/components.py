@@ -33,7 +33,7 @@ CLIENT_TUNING = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",  # a forgotten API URL fails at once instead of starting a server
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_WORKER_QUERY_SECONDS": "0.75",
-    "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "1",  # the next poll is sooner: a run is there when its time comes
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_CLI_PROMPT": "false",
