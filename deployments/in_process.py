@@ -11,8 +11,8 @@ default place of results. `_unobserved` and `_keeping_no_result` spare the loop 
 import asyncio
 import contextlib
 import contextvars
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -67,7 +67,7 @@ async def _run(flow: Flow[..., Any], flow_run: FlowRun) -> Any:
 async def _its_time(flow_run: FlowRun) -> None:
     """A run is fetched a moment early, to begin when it is to; the server tells what its own clock has yet to wait."""
     if flow_run.expected_start_time is not None:
-        await asyncio.sleep((flow_run.expected_start_time - datetime.now(UTC)).total_seconds())
+        await asyncio.sleep(flow_run.expected_start_time.timestamp() - time.time())
 
 
 def _noted(flow: Flow[..., Any], flow_run: FlowRun) -> contextlib.AbstractContextManager[object]:

@@ -6,6 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
 
 from lib.monitoring import discovery
 from lib.monitoring.discovery import Look
@@ -30,7 +31,10 @@ async def look_at_index(watch: Watch) -> Look:
 
 @task(task_run_name="discovery of {process.name}", cache_policy=NO_CACHE)
 async def discover_process(process: ProcessRef, watches: tuple[Watch, ...]) -> StageReport:
-    """Look at the index with each login that is due, and save what is new in one batch."""
-    look = as_item_run(look_at_index)
+    """Look at the index with each login that is due, and save what is new in one batch.
+
+    Most looks find nothing, so they are task runs only where the process has one.
+    """
+    look = as_item_run(look_at_index) if task_run.get_id() else look_at_index.fn
     looks = await asyncio.gather(*(look(watch) for watch in watches if watch.query is not None))
     return await discovery.save(process, watches, looks)
