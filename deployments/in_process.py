@@ -64,12 +64,6 @@ async def _run(flow: Flow[..., Any], flow_run: FlowRun) -> Any:
     return await running
 
 
-async def _its_time(flow_run: FlowRun) -> None:
-    """A run is fetched a moment early, to begin when it is to; the server tells what its own clock has yet to wait."""
-    if flow_run.expected_start_time is not None:
-        await asyncio.sleep(flow_run.expected_start_time.timestamp() - time.time())
-
-
 def _noted(flow: Flow[..., Any], flow_run: FlowRun) -> contextlib.AbstractContextManager[object]:
     """Record that the run waits for the engine, from now until its function begins."""
     seen = units.observer()
@@ -127,15 +121,32 @@ class InProcessWorker(BaseWorker[NoInfrastructure, BaseVariables, BaseWorkerResu
     ) -> BaseWorkerResult:
         """Await the flow; its state is on the server when this returns."""
         flow, flow_run = await self._flow_of(flow_run), _unobserved(flow_run)
-        await _its_time(flow_run)
-        with _noted(flow, flow_run):
-            context = contextvars.copy_context()
-            task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
-            self._running[flow_run.id] = _Running(flow_run, task, context)
-            if task_status is not None:
-                task_status.started(flow_run.id.int)
-            await self._awaited(flow_run, task)
+        wanted = await self._is_wanted_at_its_time(flow_run)
+        if task_status is not None:
+            task_status.started(flow_run.id.int)
+        if wanted:
+            with _noted(flow, flow_run):
+                context = contextvars.copy_context()
+                task = asyncio.create_task(_run(flow, flow_run), name=flow_run.name, context=context)
+                self._running[flow_run.id] = _Running(flow_run, task, context)
+                await self._awaited(flow_run, task)
         return BaseWorkerResult(identifier=self.name, status_code=0)
+
+    async def _is_wanted_at_its_time(self, flow_run: FlowRun) -> bool:
+        """Wait until a run that was fetched early is to begin; False when somebody cancelled or deleted it meanwhile.
+
+        The server would let it run all the same. If its clock is behind, it tells the engine how long to wait.
+        """
+        at = flow_run.expected_start_time
+        if at is None or (early := at.timestamp() - time.time()) <= 0:
+            return True
+        await asyncio.sleep(early)
+        try:
+            return (await self.client.read_flow_run(flow_run.id)).state_type == StateType.PENDING
+        except ObjectNotFound:
+            return False
+        except httpx.HTTPError:  # the engine asks again, and more often
+            return True
 
     async def _awaited(self, flow_run: FlowRun, task: asyncio.Task[Any]) -> None:
         try:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.settings import PREFECT_API_URL, PREFECT_WORKER_QUERY_SECONDS, temporary_settings
-from prefect.states import Cancelling, Running, Scheduled, Suspended
+from prefect.states import Cancelled, Cancelling, Running, Scheduled, Suspended
 from sqlalchemy import text
 
 from deployments import apply, automations, definitions, instance, limits, tidying
@@ -319,6 +319,54 @@ async def test_a_run_that_was_asked_for_here_does_not_wait_for_the_next_poll(
     nudges.asked_for_a_run()
     assert (await finished(prefect, run.id)).state_type == StateType.COMPLETED
     polling.cancel()
+
+
+async def fetched_early(worker: InProcessWorker, client: PrefectClient, seconds: float) -> FlowRun:
+    """A run that is to begin in so many seconds, and waits for it in the worker."""
+    deployment = await client.read_deployment_by_name("greet/greet")
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    run = await client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=at))
+    await worker._submit_scheduled_flow_runs(
+        [WorkerFlowRunResponse(work_pool_id=uuid4(), work_queue_id=uuid4(), flow_run=run)]
+    )
+
+    async def is_pending() -> bool:
+        return (await client.read_flow_run(run.id)).state_type == StateType.PENDING
+
+    await eventually(is_pending)
+    assert worker.running == 0
+    return run
+
+
+async def test_a_run_that_was_fetched_early_begins_when_its_time_comes(
+    worker: InProcessWorker, prefect: PrefectClient
+) -> None:
+    run = await fetched_early(worker, prefect, 4)
+    ended = await finished(prefect, run.id)
+    assert ended.state_type == StateType.COMPLETED
+    assert ended.start_time is not None
+    assert ended.expected_start_time is not None
+    assert 0 <= ended.start_time.timestamp() - ended.expected_start_time.timestamp() < 5
+
+
+async def test_a_run_that_is_cancelled_before_its_time_never_begins(
+    worker: InProcessWorker, prefect: PrefectClient
+) -> None:
+    run = await fetched_early(worker, prefect, 3)
+    await prefect.set_flow_run_state(run.id, Cancelled(), force=True)
+    await asyncio.sleep(4)
+    states = [state.type for state in await prefect.read_flow_run_states(run.id)]
+    assert states[-1] == StateType.CANCELLED
+    assert StateType.RUNNING not in states
+    assert worker.running == 0
+
+
+async def test_a_worker_that_stops_cancels_what_waits_for_its_time(
+    worker: InProcessWorker, prefect: PrefectClient
+) -> None:
+    run = await fetched_early(worker, prefect, 600)
+    await worker.cancel_all("The test is over.")
+    assert (await prefect.read_flow_run(run.id)).state_type == StateType.CANCELLED
 
 
 async def test_an_answer_to_a_poll_that_is_older_than_a_run_starts_nothing_twice(
