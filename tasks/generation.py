@@ -1,7 +1,5 @@
 """Generation as Prefect tasks: one model call each."""
 
-from operator import attrgetter
-
 from prefect.cache_policies import NO_CACHE
 
 from lib.errors import PressroomError
@@ -33,6 +31,5 @@ async def generate_for_process(process: ProcessRef) -> StageReport:
         take=writing.take,
         do=as_item_run(generate_comment),
         slots=have.first.slots,
-        is_last=attrgetter("is_last"),
     ).run()
     return writing.noted(report)

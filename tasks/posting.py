@@ -2,7 +2,6 @@
 
 import asyncio
 from functools import partial
-from operator import attrgetter
 from uuid import UUID
 
 from prefect.cache_policies import NO_CACHE
@@ -33,5 +32,4 @@ async def _post_with(process: ProcessRef, login_id: UUID) -> StageReport:
         take=partial(posting.take, process.id, login_id),
         do=as_item_run(post_comment),
         slots=asyncio.Semaphore(1),
-        is_last=attrgetter("is_last"),
     ).run()

@@ -2,7 +2,6 @@
 
 import asyncio
 from functools import partial
-from operator import attrgetter
 
 from prefect.cache_policies import NO_CACHE
 
@@ -28,5 +27,4 @@ async def prepare_process(process: ProcessRef) -> StageReport:
         take=partial(preparation.take, process.id),
         do=as_item_run(prepare_article),
         slots=asyncio.Semaphore(runtime().settings.preparation_concurrency),
-        is_last=attrgetter("is_last"),
     ).run()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,7 +20,14 @@ from lib.monitoring.store import comments, stages
 from lib.units import failed
 from lib.work import crashed_too_often
 
-Item = TypeVar("Item")
+
+class _Taken(Protocol):
+    @property
+    def is_last(self) -> bool:
+        """Nothing else waited when it was taken."""
+
+
+Item = TypeVar("Item", bound=_Taken)
 _free_slot: ContextVar[Callable[[], None]] = ContextVar("free_slot", default=lambda: None)
 # What is written in the same transaction as a settle.
 Also = Callable[[AsyncSession], Awaitable[None]]
@@ -135,7 +142,7 @@ class Turns(Generic[Item]):
 
     Goes on while an earlier stage runs for the process, so that what that makes is worked on in the same tick.
     Several processes may share `slots`; it is first come, first served, and every process stands in that line once,
-    which makes the shares fair. `is_last`: nothing else waited when this item was taken.
+    which makes the shares fair.
     """
 
     def __init__(
@@ -145,14 +152,12 @@ class Turns(Generic[Item]):
         take: Callable[[], Awaitable[Item | Wait | None]],
         do: Callable[[Item], Awaitable[Outcome]],
         slots: asyncio.Semaphore,
-        is_last: Callable[[Item], bool] = lambda _: False,
     ) -> None:
         self._stage = stage
         self._process = process
         self._take = take
         self._do = do
         self._slots = slots
-        self._is_last = is_last
         self._at_work: set[asyncio.Task[None]] = set()
         self._unexpected: list[Exception] = []
         self._nudged = nudges.Ear()
@@ -201,7 +206,7 @@ class Turns(Generic[Item]):
                 # Not needed where more comes only from here, and says so.
                 if not (more and self._nothing_waits and self._runs_here()):
                     item = await self._take()
-                    self._nothing_waits = not isinstance(item, Wait) and (item is None or self._is_last(item))
+                    self._nothing_waits = not isinstance(item, Wait) and (item is None or item.is_last)
         finally:
             if item is None or isinstance(item, Wait):
                 self._slots.release()

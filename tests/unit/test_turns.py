@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
@@ -13,11 +14,17 @@ from lib.monitoring.turns import Outcome, Turns
 PROCESS = ProcessRef(uuid4(), "watch")
 
 
+@dataclass(frozen=True)
+class Item:
+    name: str
+    is_last: bool = False
+
+
 class Stage:
     """A generation whose upstream is at work until `upstream` says no."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, poll: float) -> None:
-        self.items: list[str] = []
+        self.items: list[Item] = []
         self.upstream = True
         self.looks = 0
         monkeypatch.setattr(turns, "POLL", poll)
@@ -26,14 +33,14 @@ class Stage:
     async def _upstream_runs(self) -> bool:
         return self.upstream
 
-    async def take(self) -> str | Wait | None:
+    async def take(self) -> Item | Wait | None:
         self.looks += 1
         return self.items.pop() if self.items else None
 
-    async def do(self, _: str) -> Outcome:
+    async def do(self, _: Item) -> Outcome:
         return Outcome(done=1)
 
-    def turns(self) -> Turns[str]:
+    def turns(self) -> Turns[Item]:
         return Turns("generation", PROCESS, self.take, self.do, asyncio.Semaphore(1))
 
 
@@ -49,7 +56,7 @@ async def test_what_an_earlier_stage_makes_is_taken_at_once_and_its_end_is_notic
     stage = Stage(monkeypatch, poll=60)
     running = asyncio.create_task(stage.turns().run())
     await until(lambda: stage.looks == 1)
-    stage.items.append("an article")
+    stage.items.append(Item("an article"))
     nudges.made("preparation", [uuid4()])
     await asyncio.sleep(0.05)
     assert stage.looks == 1
@@ -81,11 +88,11 @@ async def test_where_the_earlier_stage_runs_here_it_waits_to_be_told(monkeypatch
 
 async def test_what_is_done_wakes_nobody_while_others_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, let_go = Stage(monkeypatch, poll=60), asyncio.Semaphore(0)
-    stage.items, stage.upstream = ["first", "second", "third"], False
+    stage.items, stage.upstream = [Item("first"), Item("second"), Item("third")], False
 
-    async def do(item: str) -> Outcome:
+    async def do(item: Item) -> Outcome:
         await let_go.acquire()
-        return Outcome(retried=1, error="again") if item == "second" else Outcome(done=1)
+        return Outcome(retried=1, error="again") if item.name == "second" else Outcome(done=1)
 
     running = asyncio.create_task(Turns("generation", PROCESS, stage.take, do, asyncio.Semaphore(3)).run())
     await until(lambda: stage.looks == 3)
@@ -93,7 +100,7 @@ async def test_what_is_done_wakes_nobody_while_others_are_at_work(monkeypatch: p
     await until(lambda: stage.looks == 4)  # its slot was free again
     await asyncio.sleep(0.05)
     assert stage.looks == 4
-    stage.items.append("comes back")
+    stage.items.append(Item("comes back"))
     let_go.release()
     await until(lambda: stage.looks == 6)
     let_go.release()
@@ -107,16 +114,13 @@ async def test_what_was_taken_as_the_last_is_followed_by_no_look_until_there_is_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stage = Stage(monkeypatch, poll=60)
-    stage.items.append("an article")
-    every_one_is_the_last = Turns(
-        "generation", PROCESS, stage.take, stage.do, asyncio.Semaphore(1), is_last=lambda _: True
-    )
+    stage.items.append(Item("an article", is_last=True))
     with nudges.serving(PROCESS.id, "preparation"):
-        running = asyncio.create_task(every_one_is_the_last.run())
+        running = asyncio.create_task(stage.turns().run())
         await until(lambda: not stage.items)
         await asyncio.sleep(0.05)
         assert stage.looks == 1
-        stage.items.append("another")
+        stage.items.append(Item("another", is_last=True))
         nudges.made("preparation", [PROCESS.id])
         await until(lambda: not stage.items)
         await asyncio.sleep(0.05)
@@ -131,7 +135,7 @@ async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatc
     stage = Stage(monkeypatch, poll=0.01)
     running = asyncio.create_task(stage.turns().run())
     await until(lambda: stage.looks >= 4)
-    stage.items.append("an article")
+    stage.items.append(Item("an article"))
     await until(lambda: not stage.items)
     stage.upstream = False
     async with asyncio.timeout(10):
