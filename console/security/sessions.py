@@ -53,7 +53,10 @@ def from_value(value: object, settings: Settings, now: float) -> Session | None:
     """None when it is none, or its time is over. The value was signed by us, perhaps by an earlier version."""
     match value:
         case [str(user), int(epoch), str(seed), float() | int() as began, float() | int() as seen]:
-            found = Session(UUID(hex=user), epoch, seed, began, seen)
+            try:
+                found = Session(UUID(hex=user), epoch, seed, began, seen)
+            except ValueError:
+                return None
             return found if now < found.ends(settings) else None
         case _:
             return None
