@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import math
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -32,8 +34,9 @@ SHORTEST, LONGEST = 1.0, 64.0
 # Seconds in which a tick of the stage that runs in this worker takes what was made.
 GRACE = 0.5
 # Seconds at most that a tick waits for those of the later stages that it asked for: when it has begun with its items,
-# Prefect's server is busy with the runs of these, and what comes last is what all of them wait for.
+# the worker and Prefect's server are busy with these, and what comes last is what all of them wait for.
 HEAD_START = 2.0
+NEVER = -math.inf
 
 log = structlog.get_logger()
 
@@ -71,7 +74,12 @@ class _Following:
         self._run = run
         self._stage = stage
         self._asked = asyncio.Event()
-        self._is_to_come = False
+        self._awaited_until = NEVER
+
+    @property
+    def is_awaited(self) -> bool:
+        """It was asked for, may come to be here, and has not begun with its items yet."""
+        return time.monotonic() < self._awaited_until and not nudges.is_ticking(self._stage)
 
     async def start_until(self, over: asyncio.Event) -> None:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
@@ -93,29 +101,36 @@ class _Following:
     async def begun(self) -> None:
         """Wait for the run that was asked for in the beginning, if one was and it may come to be here."""
         await self._asked.wait()
-        if self._is_to_come and nudges.is_polling():
+        if self.is_awaited:
             await nudges.tick_begun(self._stage)
 
     async def _start(self, over: asyncio.Event) -> bool:
         """Ask for a run if something waits for one, that no tick of the stage here is about to take; return whether."""
         while nudges.is_catching_up(self._stage) and not over.is_set():
             await _at_most(GRACE, over)
+        self._awaited_until = time.monotonic() + HEAD_START if nudges.is_polling() else NEVER
         waited_for = await self._run.database.run_statement(partial(stages.is_waited_for, stage=self._stage))
+        if not (waited_for and await self._ask()):
+            self._awaited_until = NEVER
+        return waited_for
+
+    async def _ask(self) -> bool:
         try:
-            self._is_to_come = waited_for and await ask_for(self._stage)
+            return await ask_for(self._stage)
         except (PrefectException, httpx.HTTPError) as error:
             log.warning("the next stage waits for its schedule", stage=self._stage, error=str(error))
-        return waited_for
+            return False
 
 
 @asynccontextmanager
-async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]:
+async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[Callable[[], bool]]:
     """While a tick of `stage` runs: start the stages after it, where they have or will have work and do not run.
 
-    Only for a run of a deployment; a tick that a person or a test awaits has no schedule beside it.
+    Yields whether one of them was asked for, may come to be here, and has not begun with its items yet. Only for a run
+    of a deployment; a tick that a person or a test awaits has no schedule beside it.
     """
     if deployment.get_id() is None:
-        yield
+        yield lambda: False
         return
     over = asyncio.Event()
     following = [_Following(run, each) for each in after(stage)]
@@ -125,7 +140,7 @@ async def started_when_needed(run: Runtime, stage: Stage) -> AsyncIterator[None]
             async with asyncio.timeout(HEAD_START):
                 for each in following:
                     await each.begun()
-        yield
+        yield lambda: any(each.is_awaited for each in following)
         over.set()
         await asyncio.gather(*starting)
     finally:

@@ -62,6 +62,8 @@ class Tick:
     first: Claimed
     tagged: bool = False
     """Each process has a task run, with its own tag."""
+    is_awaiting: Callable[[], bool] = lambda: False
+    """Whether a later stage was asked for that has not begun yet: what is made first should not wait for the rest."""
     reports: list[StageReport] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
@@ -69,7 +71,8 @@ class Tick:
         """Run the task for every process, with what `read` finds of it as a further argument.
 
         Those too that have work beyond the first claim and, until the next tick is due, those that get some meanwhile;
-        each process once, whether by this tick or by one beside it.
+        each process once, whether by this tick or by one beside it. While a later stage is about to begin, none are
+        added to those that keep this worker busy.
         """
         until = time.monotonic() + self.run.settings.stage_interval
         more = self.first.is_full
@@ -82,7 +85,7 @@ class Tick:
                             ended, serving = await asyncio.wait(serving, timeout=LOOK)
                             self.unexpected += _unexpected(each.exception() for each in ended)
                         came = made.is_set() and self.process_id is None and time.monotonic() < until
-                        if more or came:
+                        if (more or came) and not (serving and self.is_awaiting()):
                             made.clear()
                             claimed = await claim(self.run, self.stage, None, since=self.first.at)
                             more = claimed.is_full
@@ -133,7 +136,7 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
         this = Tick(stage, run, process_id, await claim(run, stage, process_id))
         if this.first.processes:
             this.tagged = await few_run(run)
-            async with started_when_needed(run, stage):
+            async with started_when_needed(run, stage) as this.is_awaiting:
                 yield this
         else:
             yield this

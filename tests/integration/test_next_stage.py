@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import Flow
@@ -20,6 +20,8 @@ from flows.generate_comments_for_articles import generate_comments_for_articles
 from flows.post_comments_for_articles import post_comments_for_articles
 from flows.prepare_content_of_articles import prepare_content_of_articles
 from lib.monitoring import nudges
+from lib.monitoring.runtime import opened
+from lib.monitoring.stages import Stage
 from playground.serve import Running as Playground
 from tasks import next_stage
 from tests.integration.test_pipeline import fault
@@ -117,6 +119,44 @@ async def test_a_tick_begins_with_its_items_when_the_later_stages_that_it_asked_
         with nudges.ticking("generation"), nudges.ticking("posting"):
             await ticking
     assert {row.status for row in await world.all_comments()} == {"prepared"}
+
+
+async def test_a_later_stage_is_awaited_from_the_moment_it_is_asked_for_until_it_has_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = [True], list[Stage]()
+
+    async def ask(stage: Stage) -> bool:
+        asked.append(stage)
+        return answers[-1]
+
+    async def becomes(expected: bool, is_awaiting: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while is_awaiting() is not expected:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(next_stage, "ask_for", ask)
+    monkeypatch.setattr(next_stage, "HEAD_START", 60)
+    monkeypatch.setattr(next_stage.deployment, "get_id", lambda: str(uuid4()))
+    process_id = await world.process()
+    async with opened(world.settings) as run:
+        with nudges.polling():
+            async with next_stage.started_when_needed(run, "discovery") as is_awaiting:
+                assert not is_awaiting()
+                await world.comments(process_id, 1)
+                nudges.made("discovery", [process_id])
+                await becomes(True, is_awaiting)
+                with nudges.ticking("preparation"):
+                    assert not is_awaiting()
+                assert is_awaiting()
+                answers.append(False)
+                nudges.made("discovery", [process_id])
+                await becomes(False, is_awaiting)
+        assert set(asked) == {"preparation"}
+        answers.append(True)
+        async with next_stage.started_when_needed(run, "discovery") as is_awaiting:
+            assert len(asked) > 2
+            assert not is_awaiting()  # it will come to be elsewhere
 
 
 async def test_a_stage_that_somebody_paused_is_not_started(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from lib.database import Database
 from lib.errors import Invalid, SessionHeldError
 from lib.monitoring import lifecycle, nudges
 from lib.monitoring.guard import PREFIX
-from lib.monitoring.items import StageReport, TickReport
+from lib.monitoring.items import ProcessRef, StageReport, TickReport
 from lib.monitoring.store import review, stages
 from lib.settings import settings as read_settings
 from playground.serve import Running
@@ -217,6 +218,54 @@ async def test_two_ticks_share_the_processes_and_leave_none(world: World, monkey
     assert all(len(each) >= 2 for each in served)
     assert {row.status for row in await world.all_comments()} == {"prepared"}
     assert await held_stages(world) == 0
+
+
+async def test_no_process_is_added_to_those_at_work_while_a_later_stage_is_about_to_begin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = list[str](), asyncio.Event()
+
+    async def serve(process: ProcessRef) -> StageReport:
+        begun.append(process.name)
+        await release.wait()
+        return StageReport(process.id, process.name)
+
+    async def have_begun(*names: str) -> None:
+        async with asyncio.timeout(20):
+            while begun != list(names):
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(ticks, "AT_ONCE", 1)
+    for name in "abc":
+        await world.process(name)
+    about_to_begin = True
+    async with ticks.tick("discovery", None) as this:
+        this.tagged, this.is_awaiting = False, lambda: about_to_begin
+        serving = asyncio.create_task(this.each(SimpleNamespace(fn=serve)))  # type: ignore[arg-type]
+        await have_begun("a")
+        await asyncio.sleep(3 * ticks.LOOK)
+        assert begun == ["a"]
+        about_to_begin = False
+        await have_begun("a", "b", "c")
+        release.set()
+        await serving
+    assert len(this.report.reports) == 3
+
+
+async def test_a_tick_that_has_nothing_at_work_waits_for_no_later_stage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticks, "AT_ONCE", 1)
+    for name in "abc":
+        await world.process(name)
+
+    async def serve(process: ProcessRef) -> StageReport:
+        return StageReport(process.id, process.name)
+
+    async with asyncio.timeout(20), ticks.tick("discovery", None) as this:
+        this.tagged, this.is_awaiting = False, lambda: True
+        await this.each(SimpleNamespace(fn=serve))  # type: ignore[arg-type]
+    assert len(this.report.reports) == 3
 
 
 async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(
