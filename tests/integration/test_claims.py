@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lib import work
 from lib.database import Database
-from lib.errors import Permanent, Transient
+from lib.errors import OutcomeUnknown, Permanent, Transient
 from lib.monitoring.items import ArticleToPrepare, CommentToGenerate, CommentToPost, KeptAnswer, Wait
 from lib.monitoring.models import AIComment, ProcessStage
 from lib.monitoring.stages import Stage
@@ -403,7 +403,7 @@ async def test_what_a_dead_run_held_is_free_at_once(world: World) -> None:
     assert not again.sent
 
 
-async def test_a_post_that_a_dead_run_had_sent_is_looked_for_by_the_next(world: World) -> None:
+async def test_a_post_that_a_dead_run_had_sent_is_looked_for_by_the_next_and_its_login_goes_on(world: World) -> None:
     login = await world.login()
     process_id = await world.process(logins=[login])
     await world.comments(process_id, 2, status="generated", comment_content="text")
@@ -423,6 +423,18 @@ async def test_a_post_that_a_dead_run_had_sent_is_looked_for_by_the_next(world: 
     async with world.database.session() as session:
         # Whoever was thought dead and is not finds that it may send nothing any more.
         assert not await comments.confirm_post(session, sent.claim, LEASE)
+        not_there = OutcomeUnknown("not there yet", retry_after=0.5)
+        await comments.settle_failed(session, "posting", [back.claim], not_there, Policy(max_attempts=1, base=1, cap=1))
+        await comments.release_login(session, back.claim.token, pause=0)
+    other = await claim_post(world, process_id, login)
+    assert isinstance(other, CommentToPost)
+    assert other.claim.id != sent.claim.id
+    async with world.database.session() as session:
+        await comments.release_login(session, other.claim.token, pause=0)
+    await asyncio.sleep(0.6)
+    again = await claim_post(world, process_id, login)
+    assert isinstance(again, CommentToPost)
+    assert (again.claim.id, again.sent) == (sent.claim.id, True)
 
 
 @dataclass
