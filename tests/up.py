@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from prefect.events.worker import EventsWorker
 
 from deployments import definitions, instance
 
@@ -119,6 +120,8 @@ def running_up(make: Callable[[Path], AnyUp]) -> Iterator[AnyUp]:
     try:
         running.start()
         yield running
+        # Prefect's sender of events stays with the server that it met first, and would go on sending to this one.
+        EventsWorker.drain_all(timeout=10)
     finally:
         if running.process is not None and running.process.poll() is None:
             running.process.terminate()

@@ -17,7 +17,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State, StateType
 from prefect.events.schemas.automations import Automation
-from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -62,8 +61,6 @@ def receiver() -> Iterator[Receiver]:
 def up(receiver: Receiver) -> Iterator[AlertingUp]:
     with running_up(lambda folder: AlertingUp(folder, receiver)) as running:
         yield running
-        # Prefect's sender of events stays with the server that it met first, and would wait for this one long after.
-        EventsWorker.drain_all(timeout=10)
 
 
 @pytest.fixture
