@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, linear_regression
 
 from benchmarks.scaling.claims import ClaimFigure
 from benchmarks.scaling.ticks import FLOWS, LookFigure, TickFigure
@@ -58,12 +59,13 @@ class Model:
 
 
 def line(points: Sequence[tuple[float, float]], at: float) -> float:
-    """What the straight line through the first and the last point says at another one beyond them.
+    """What the line of least squares through the points says at another one beyond them.
 
     It never falls: more processes are no cheaper, the machine was only quieter when they were measured.
     """
-    (first_x, first_y), (last_x, last_y) = points[0], points[-1]
-    return first_y + max(0.0, last_y - first_y) / (last_x - first_x) * (at - first_x)
+    xs, ys = zip(*points, strict=True)
+    slope, first = linear_regression(xs, ys)
+    return first + slope * at if slope > 0 else fmean(ys)
 
 
 def tick_ms(ticks: Sequence[TickFigure], processes: int) -> float:

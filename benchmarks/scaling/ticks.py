@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
+import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import psutil
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 from benchmarks.cpu import by_component
 from benchmarks.scaling import rows
-from lib import llm
+from lib import llm, migrate
 from lib.database import Database
 from lib.garbage import spare_the_collector
 from lib.monitoring.stages import STAGES, Stage
@@ -24,8 +25,10 @@ PROCESSES = (10, 100, 1_000, 10_000)
 TEN_TIMES = 100_000
 COMMENTS_EACH = 10
 ROUNDS = 5
+IN_A_ROW = 5  # ticks of a round
 LOOKS = 100  # processes whose turn it is to look at an index
 REST_SECONDS = 4.0
+CALM_SECONDS = 0.5  # in which Prefect's server records what was
 FLOWS = "flows"
 Flow = Callable[[], Awaitable[object]]
 
@@ -68,33 +71,92 @@ def flows() -> Mapping[Stage, Flow]:
 
 
 async def measure(database: Database, site: str, sizes: Sequence[int]) -> tuple[list[TickFigure], LookFigure]:
-    """On a database that has neither processes nor comments yet."""
+    """Each in a database of its own, beside the given one; the looks in the largest."""
     llm.load()
-    await rows.parts(World(read_settings(), database, site))
-    figures = []
-    for number in sizes:
-        await rows.add_processes(database, number)
-        await rows.add_comments(database, number * COMMENTS_EACH, waiting=0)
-        figures.append(await _idle(number))
-        if number == sizes[0]:
+    seen = [await _Seen(number, await _create(database, number)).fill(site) for number in sizes]
+    await _in_turns(seen)
+    with _set(seen[-1].url):
+        async with Database(seen[-1].url, pool_size=1) as largest:
+            return [each.figure() for each in seen], await _looks(largest)
+
+
+async def _create(database: Database, number: int) -> str:
+    """An empty database on the same server; its address."""
+    address, name = database.engine.url, f"ticks_{number}"
+    async with Database(_text(address.set(database="postgres"))) as server, server.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text(f'CREATE DATABASE "{name}"'))
+    return _text(address.set(database=name))
+
+
+def _text(address: URL) -> str:
+    return address.render_as_string(hide_password=False)
+
+
+@contextlib.contextmanager
+def _set(url: str) -> Iterator[None]:
+    """The flows' database."""
+    name = "PRESSROOM_DATABASE_URL"
+    before = os.environ[name]
+    os.environ[name] = url
+    read_settings.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ[name] = before
+        read_settings.cache_clear()
+
+
+@dataclass
+class _Seen:
+    """The ticks over a database of so many processes."""
+
+    processes: int
+    url: str
+    ms: dict[Stage, list[float]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Seconds."""
+    round_trips: float = 0.0
+
+    async def fill(self, site: str) -> Self:
+        """With processes that have nothing to do, and their comments."""
+        async with Database(self.url) as database:
+            await migrate.upgrade(database)
+            await rows.parts(World(read_settings(), database, site))
+            await rows.add_processes(database, self.processes)
+            await rows.add_comments(database, self.processes * COMMENTS_EACH, waiting=0)
+        return self
+
+    def figure(self) -> TickFigure:
+        middle = {stage: statistics.median(each) for stage, each in self.ms.items()}
+        ticks = len(self.ms["discovery"])
+        cpu = {what: seconds / ticks * 1000 for what, seconds in self.cpu.items()}
+        return TickFigure(self.processes, self.processes * COMMENTS_EACH, middle, self.round_trips / ticks, cpu)
+
+
+async def _in_turns(seen: Sequence[_Seen]) -> None:
+    """The sizes in turns, so that what else the machine does meanwhile meets all of them."""
+    rest = await _rest()
+    for number in range(1 + ROUNDS):
+        for each in seen:
+            with _set(each.url):
+                # The first one warms up.
+                await _round(each if number else _Seen(each.processes, each.url), rest)
+        if not number:
             spare_the_collector()
-    return figures, await _looks(database)
 
 
-async def _idle(processes: int) -> TickFigure:
-    times: dict[Stage, list[float]] = {stage: [] for stage in STAGES}
-    for flow in flows().values():
-        await flow()
+async def _round(seen: _Seen, rest: Mapping[str, float]) -> None:
     with _counting() as opened:
-        async with _CPU() as used:
-            for _ in range(ROUNDS):
+        async with _CPU(rest) as used:
+            for _ in range(IN_A_ROW):
                 for stage, flow in flows().items():
                     began = time.perf_counter()
                     await flow()
-                    times[stage].append((time.perf_counter() - began) * 1000)
-    middle = {stage: statistics.median(each) for stage, each in times.items()}
-    cpu = {what: seconds / ROUNDS * 1000 for what, seconds in used.seconds.items()}
-    return TickFigure(processes, processes * COMMENTS_EACH, middle, _round_trips(opened) / ROUNDS, cpu)
+                    seen.ms[stage].append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(CALM_SECONDS)
+    seen.cpu = {what: seen.cpu.get(what, 0.0) + seconds for what, seconds in used.seconds.items()}
+    seen.round_trips += _round_trips(opened)
 
 
 async def _looks(database: Database) -> LookFigure:
@@ -105,8 +167,9 @@ async def _looks(database: Database) -> LookFigure:
     spent, seconds, trips = list[Mapping[str, float]](), list[float](), list[float]()
     for _ in range(ROUNDS):
         await _let_look(database)
+        rest = await _rest()
         with _counting() as opened:
-            async with _CPU() as used:
+            async with _CPU(rest) as used:
                 began = time.perf_counter()
                 await look()
                 seconds.append(time.perf_counter() - began)
@@ -151,17 +214,23 @@ def _round_trips(opened: Sequence[Database]) -> float:
     return sum(each.measures.round_trips for each in opened)
 
 
+async def _rest() -> Mapping[str, float]:
+    """Seconds of CPU a second by component while nothing runs."""
+    before = _cpu()
+    await asyncio.sleep(REST_SECONDS)
+    after = _cpu()
+    return {what: (after[what] - before[what]) / REST_SECONDS for what in before}
+
+
 class _CPU:
     """Seconds of CPU by component while the block runs, without what they take at rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest: Mapping[str, float]) -> None:
         self.seconds: Mapping[str, float] = {}
+        self._rest = rest
 
     async def __aenter__(self) -> Self:
-        before = _cpu()
-        await asyncio.sleep(REST_SECONDS)
         self._before, self._began = _cpu(), time.perf_counter()
-        self._rest = {what: (self._before[what] - before[what]) / REST_SECONDS for what in before}
         return self
 
     async def __aexit__(self, *_: object) -> None:

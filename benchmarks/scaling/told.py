@@ -71,6 +71,7 @@ def _of_ticks(figures: ScaleFigures) -> Iterator[str]:
     yield "### An idle tick of all four stages"
     yield ""
     yield f"Every process has {ticks.COMMENTS_EACH} posted comments. CPU without what the components take at rest."
+    yield f"Median of {ticks.ROUNDS} rounds of {ticks.IN_A_ROW} ticks, the sizes in turns, each a database of its own."
     yield ""
     header = ("running processes", "ms", "slowest stage, ms", "round trips", *(f"{each}, CPU ms" for each in OURS))
     yield from _table(header, map(_tick_row, (*figures.ticks, figures.larger)))
@@ -120,8 +121,8 @@ def _of_paper(figures: ScaleFigures) -> Iterator[str]:
     yield ""
     yield f"Assumed: {paper.ARTICLES_A_DAY} new articles a process and day, a quiet process looks every"
     yield f"{settings.quiet_max:.0f} s, a tick every {settings.stage_interval:.0f} s, an article costs what it"
-    yield f"does with one worker here, and a tick what the line through {figures.ticks[0].processes:,} and"
-    yield f"{figures.ticks[-1].processes:,} processes says. Cores kept busy:"
+    yield "does with one worker here, and a tick what the line of least squares"
+    yield f"through {figures.ticks[0].processes:,} to {figures.ticks[-1].processes:,} processes says. Cores kept busy:"
     yield ""
     needs = [_need_row(each) for each in have.needs]
     needs.append((f"cores to have, {paper.BUSY:.0%} busy", "", *(f"**{have.cores(what):,.1f}**" for what in OURS)))

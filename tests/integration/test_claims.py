@@ -593,3 +593,42 @@ async def test_a_dead_runs_stage_is_abandoned_only_while_it_has_work(world: Worl
     await world.expire_leases()
     async with world.database.session() as session:
         assert await stages.abandoned_stages(session) == ["generation"]
+
+
+MANY_IDLE = (
+    """INSERT INTO monitoring_processes (id, user_id, name, status, started_at, expires_at, llm_provider_id, generate_only)
+    SELECT uuidv7(), user_id, 'idle ' || n, status, started_at, expires_at, llm_provider_id, generate_only
+    FROM monitoring_processes, generate_series(1, 1000) n""",
+    """INSERT INTO monitoring_process_stages (monitoring_process_id, stage)
+    SELECT id, unnest(ARRAY['discovery', 'preparation', 'generation', 'posting']) FROM monitoring_processes
+    ON CONFLICT DO NOTHING""",
+    """INSERT INTO ai_comments (id, user_id, monitoring_process_id, mymoment_login_id, prompt_template_id,
+        discovered_template_id, llm_provider_id, mymoment_article_id, article_title, article_author, article_url,
+        status, failed_at, failed_from, error_message)
+    SELECT uuidv7(), c.user_id, p.id, mymoment_login_id, prompt_template_id, discovered_template_id,
+        c.llm_provider_id, p.id::text || n, article_title, article_author, article_url,
+        'failed', now(), 'discovered', 'gone'
+    FROM ai_comments c, monitoring_processes p, generate_series(1, 10) n""",
+    "DELETE FROM ai_comments WHERE status <> 'failed'",
+    "ANALYZE",
+)
+
+
+async def test_a_tick_does_not_look_for_the_comments_of_every_process(world: World) -> None:
+    await world.comments(await world.process(), 1)
+    async with world.database.session() as session:
+        for statement in MANY_IDLE:
+            await session.execute(text(statement))
+    later: tuple[Stage, ...] = ("preparation", "generation", "posting")
+    async with world.database.session() as session:
+        before = await _looks_at_comments(session)
+        for stage in later:
+            assert await stages.claim_stages(session, stage, None, work.new_id(), LEASE, None, 10) == []
+            assert await stages.is_waited_for(await session.connection(), stage) is False
+        assert await _looks_at_comments(session) - before < 60
+
+
+async def _looks_at_comments(session: AsyncSession) -> int:
+    """Index and table scans of this transaction."""
+    statement = "SELECT seq_scan + idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'ai_comments'"
+    return (await session.execute(text(statement))).scalar_one()

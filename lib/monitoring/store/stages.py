@@ -69,10 +69,11 @@ def _has_work(stage: Stage, *, due: bool = True) -> ColumnElement[bool]:
         look = exists().where(ProcessLogin.monitoring_process_id == MonitoringProcess.id)
         return and_(is_running(), look.where(ProcessLogin.next_look_at <= func.now()) if due else look)
     comments = exists().where(AIComment.monitoring_process_id == MonitoringProcess.id, waiting(stage))
-    upstream = MonitoringProcess.id.in_(_upstream_at_work(stage))
+    # Read once: PostgreSQL would reckon with a further look for every process, and rather walk through all of them.
+    at_work = select(_upstream_at_work(stage).cte().c.monitoring_process_id)
     # The first condition says nothing new; it is what keeps the others from being asked of every process.
-    may_have = MonitoringProcess.id.in_(_with_comments(stage).union(_upstream_at_work(stage)))
-    return and_(may_have, or_(comments, and_(is_running(), upstream)))
+    may_have = MonitoringProcess.id.in_(_with_comments(stage).union(at_work))
+    return and_(may_have, or_(comments, and_(is_running(), MonitoringProcess.id.in_(at_work))))
 
 
 async def claim_stages(
