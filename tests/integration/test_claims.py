@@ -596,7 +596,8 @@ async def test_a_dead_runs_stage_is_abandoned_only_while_it_has_work(world: Worl
 
 
 MANY_IDLE = (
-    """INSERT INTO monitoring_processes (id, user_id, name, status, started_at, expires_at, llm_provider_id, generate_only)
+    """INSERT INTO monitoring_processes
+        (id, user_id, name, status, started_at, expires_at, llm_provider_id, generate_only)
     SELECT uuidv7(), user_id, 'idle ' || n, status, started_at, expires_at, llm_provider_id, generate_only
     FROM monitoring_processes, generate_series(1, 1000) n""",
     """INSERT INTO monitoring_process_stages (monitoring_process_id, stage)
