@@ -22,7 +22,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
 # Each peer installs itself into an environment of its own, below .bench.
-bench: $(VENV)/.dev redis
+bench: $(VENV)/.dev redis chromium
 	$(BIN)/python -m benchmarks
 
 # The browser tests drive Debian's Chromium.

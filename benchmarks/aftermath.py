@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -57,7 +58,7 @@ class Recovery:
     first: float | None
     """When the first comment came; None when none ever did."""
     again: float | None
-    """In the window that begins with that comment; None where the work ran out in it."""
+    """In the window that begins with that comment, at most what the model allows; None where the work ran out in it."""
     back: float | None
     """When the first window began in which it was as good as before; None when none did before the work ran out."""
     takeovers: int
@@ -83,6 +84,13 @@ class Recovery:
     def unfinished(self) -> int:
         """What was not there when nobody waited any more, though comments still came."""
         return 0 if self.ended else self.missing
+
+    @property
+    def pause(self) -> float:
+        """The longest in which no comment came, from the fault's beginning on."""
+        return max(
+            (later - at for at, later in itertools.pairwise([0.0, *(at for at in self.course if at > 0)])), default=0.0
+        )
 
     @property
     def percent(self) -> float | None:
@@ -218,7 +226,8 @@ async def _struck(name: str, fault: Fault, load: Load, job: Job, scene: Scene, t
         first = await arrivals.first_since(over + ON_ITS_WAY, over + LATE)
         ended = await arrivals.until(total, over + LATE) or not await _still_come(arrivals, total, over + LONGEST)
     late = await _takeovers(there)
-    before = min(arrivals.rate(struck - BEFORE, BEFORE), load.at_once / load.llm_seconds)
+    most = load.at_once / load.llm_seconds
+    before = min(arrivals.rate(struck - BEFORE, BEFORE), most)
     back = arrivals.back(over + ON_ITS_WAY, before)
     return Recovery(
         contender=name,
@@ -227,7 +236,9 @@ async def _struck(name: str, fault: Fault, load: Load, job: Job, scene: Scene, t
         before=before,
         at_once=arrivals.rate(over, AFTER),
         first=None if first is None else first - over,
-        again=None if first is None or not arrivals.beyond(first + AFTER, tail) else arrivals.rate(first, AFTER),
+        again=None
+        if first is None or not arrivals.beyond(first + AFTER, tail)
+        else min(arrivals.rate(first, AFTER), most),
         back=None if back is None else back - over,
         takeovers=len(late),
         latest=max(late, default=0.0),

@@ -129,7 +129,9 @@ def write_contents(sections: Sequence[str]) -> None:
 def _entry(name: str) -> str:
     text = (REPORT / f"{name}.md").read_text()
     found = re.search(f"{BEGIN}\n(.*?)\n{END}", text, re.DOTALL)
-    return f"## [{_heading(text)}]({name}.md)\n" + (f"\n{found[1]}\n" if found else "")
+    when = re.search(r"^(Measured on \S+ commit [^:]+):", text, re.MULTILINE)
+    lines = [f"## [{_heading(text)}]({name}.md)", *([f"{when[1]}."] if when else []), *([found[1]] if found else [])]
+    return "\n\n".join(lines) + "\n"
 
 
 def _heading(text: str) -> str:

@@ -60,13 +60,17 @@ def _figure(contender: Contender, fault: Fault) -> Figure:
 
 CONDITIONS = f"""{LOAD.processes} processes with {LOAD.articles} articles each, pages {LOAD.page_seconds * 1000:.0f} ms,
 model {LOAD.llm_seconds:g} s, {LOAD.at_once} at once: {LOAD.at_once / LOAD.llm_seconds:g} comments a second at most.
-Before: comments a second in the {BEFORE:g} s before the fault, a burst counted as that most. At once: in the
+Hit: how often something was. Before: comments a second in the {BEFORE:g} s before the fault, a burst counted as that
+most, here and in *again*. At once: in the
 {AFTER:g} s from its end on. First: the first comment after it, not counting the {ON_ITS_WAY:g} s in which one could
 have been on its way. Again: in the {AFTER:g} s from that one on; of this the goal is {GOAL_PERCENT:g} % of before. As
 before: where the first {AFTER:g} s begin that reach it. When a comment came, what came twice and
 what never came is the site's word. Lost is what is not there {LATE:g} s after the fault, unless comments still come
 then: what is left of those after {LONGEST:g} s is unfinished. Taken over: what somebody held when another took it; how
-late that was is counted from its lease's end. The peers have no leases. One round each.
+late that was is counted from its lease's end, which a new worker of Pressroom brings about for what its predecessor
+held. The peers lease nothing in the database; with taskiq what a dead worker held comes again after 60 s, and with the
+Celery design the next task takes it. Longest pause: in which no comment came, from the fault's beginning on. One round
+each; bare asyncio has no worker that could be killed, and no part in it.
 
 Not alike for all: Pressroom has one process that works, of which the busiest is all of it; taskiq has four, the Celery
 design 51. Nothing is done to Redis, which keeps what Debian's settings keep: less than PostgreSQL does here."""
@@ -84,7 +88,7 @@ def report(figures: Sequence[Figure]) -> str:
 def _table(figures: Sequence[Figure]) -> list[str]:
     columns = (
         *("", "hit", "before, a second", "at once", "first after, s", "again", "again, %", "as before after, s"),
-        *("taken over", "latest after its lease, s", "twice", "lost", "unfinished"),
+        *("longest pause, s", "taken over", "latest after its lease, s", "twice", "lost", "unfinished"),
         *("died by itself", "not started again", f"comments in each {BIN:g} s"),
     )
     return [_line(columns), "|---" * len(columns) + "|", *(_line(_row(each)) for each in figures)]
@@ -101,7 +105,7 @@ def _row(of: Figure) -> Sequence[str]:
     return (
         *(of.contender, str(of.strikes), _number(of.before), _number(of.at_once), _number(of.first, "never")),
         *(again, "–" if of.percent is None else f"{of.percent:.0f}"),
-        *(_number(of.back, "never"), str(of.takeovers)),
+        *(_number(of.back, "never"), _number(of.pause), str(of.takeovers)),
         *(_number(of.latest if of.takeovers else None), str(of.duplicates), str(of.lost), str(of.unfinished)),
         *(_counted(of.died), _counted(of.gone), _course(of)),
     )
@@ -153,7 +157,7 @@ def _goals(name: str, mine: Sequence[Recovery]) -> list[Goal]:
         Goal(
             f"{name}: takeover after a lease's end",
             f"≤ {GOAL_TAKEOVER:g} s",
-            f"{latest:.1f} s, {taken} times" if taken else "no leases",
+            f"{latest:.1f} s, {taken} times" if taken else "no leases in the database",
             latest <= GOAL_TAKEOVER if taken else None,
         ),
         Goal(f"{name}: posted twice", "0", str(twice), whole and not twice),

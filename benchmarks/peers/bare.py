@@ -43,7 +43,7 @@ async def _work() -> None:
 
 
 async def _all(have: clients.Tools, process_ids: Sequence[UUID]) -> None:
-    watches = [watch for id_ in process_ids for watch in await clients.watches_of(have.database, id_)]
+    watches = await clients.watches_of(have.database, *process_ids)
     calls: dict[UUID | None, asyncio.Semaphore] = {}
     for watch in watches:
         if watch.provider_id is not None and watch.provider_id not in calls:

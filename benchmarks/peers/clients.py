@@ -57,8 +57,8 @@ async def running_processes(database: Database) -> Sequence[UUID]:
     return list(await database.run_statement(lambda connection: connection.scalars(running)))
 
 
-async def watches_of(database: Database, process_id: UUID) -> Sequence[Watch]:
-    return await database.run_transaction(lambda session: stages.watches(session, [process_id], due=False))
+async def watches_of(database: Database, *process_ids: UUID) -> Sequence[Watch]:
+    return await database.run_transaction(lambda session: stages.watches(session, process_ids, due=False))
 
 
 async def look(have: Tools, watch: Watch) -> list[dict[str, Any]]:

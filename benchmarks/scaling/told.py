@@ -91,7 +91,8 @@ def _of_workers(figures: ScaleFigures) -> Iterator[str]:
     first = figures.workers[0]
     yield f"### {first.articles} articles of {workers.PROCESSES} processes, by the number of workers"
     yield ""
-    yield "Each ticks all stages, by the one schedule that they share."
+    yield "Each ticks all stages and pauses for as many seconds between its ticks as there are workers: together they"
+    yield "tick as often as one. Ten processes are claimed at once, so who comes first may get most of them."
     yield f"{os.cpu_count()} cores for the workers, the servers and the site."
     yield ""
     header = (
@@ -130,7 +131,8 @@ def _of_paper(figures: ScaleFigures) -> Iterator[str]:
     yield f"A worker keeps one core busy at most, so at least {math.ceil(have.cores(FLOWS)):,} workers. A tick of"
     yield f"all stages takes {have.tick_seconds:,.0f} s."
     yield f"{have.model_calls:,.0f} model calls of {paper.MODEL_SECONDS:g} s at once."
-    yield f"{have.comments:,.0f} comments, which is what is kept, take {have.terabytes:,.1f} TB with their indexes."
+    yield f"{have.comments:,.0f} comments, which is what is kept, take {have.terabytes:,.1f} TB with their indexes,"
+    yield "without their history, their attempts and the task records."
     yield ""
     yield from _checked(have)
 

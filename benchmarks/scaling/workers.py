@@ -133,8 +133,9 @@ async def _all_posted(world: World, number: int) -> None:
 
 
 async def _calls(world: World) -> int:
-    async with world.database.session() as session:
-        return int(await session.scalar(text("SELECT count(*) FROM generation_attempts")) or 0)
+    """That the model was asked, as it says itself."""
+    async with httpx.AsyncClient(base_url=world.site, timeout=60) as client:
+        return int((await client.get("/control/requests")).raise_for_status().json()["llm_calls"])
 
 
 async def _comments(world: World, articles: Sequence[str]) -> Counter[str]:
