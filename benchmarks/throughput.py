@@ -36,7 +36,7 @@ LOADS = (
     Load(100, 1, llm_seconds=5),
 )
 PATIENCE, GRACE = 20.0, 120.0  # a run may take so many times the ideal, and so many seconds
-REST = float(BEAT_SECONDS)  # between two loads
+REST = float(BEAT_SECONDS)  # before each load: a schedule that was just made has its first run only then
 TABS = 1_000  # of the site for each load
 BURST = 1.0  # seconds in which what comes has no pace
 STAGES = ("discovered", "prepared", "generated", "posted")
@@ -47,7 +47,7 @@ INTRODUCTION = f"""Everything is up and idle; then articles and running processe
 article's appearance on the site to its comment there, by the site's clock. Pages take 50 ms; 20 model calls at once;
 one post at a time per login; no politeness. Median of {ROUNDS} rounds, with the fastest and the slowest; a single round
 with a model of 5 s, and of the Celery design, which both take minutes. Once set up, a contender does the
-loads of one model one after the other, with {REST:g} s of rest between them and other processes for each. Every
+loads of one model one after the other, with {REST:g} s of rest before each and other processes for each. Every
 contender looks for work every {BEAT_SECONDS} s, where Pressroom's default and the document's beat are 180 s; the
 rounds begin at other places of the clock's beat, which is Pressroom's, and a single one in its middle. The beats of the
 Celery design and of taskiq begin with their programs, so how long these wait for theirs is chance. The bare loop needs
@@ -120,7 +120,7 @@ def measured(contender: Contender, loads: Sequence[Load], phase: float) -> list[
 
 def _one(name: str, load: Load, there: Outside, number: int, phase: float) -> RunFigure:
     """The load of that number, which finds what those before it have left."""
-    time.sleep(REST if number else 0)
+    time.sleep(REST)
     job = make_world(there, load, TABS * (number + 1), phase)
     asyncio.run(job.until_posted(load.total, PATIENCE * load.ideal + GRACE))
     figure = _figure(name, load, job, asyncio.run(_pace(there.database_url, job)))
