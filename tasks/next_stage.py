@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import math
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import httpx
 import structlog
@@ -38,17 +40,20 @@ GRACE = 0.5
 HEAD_START = 2.0
 NEVER = -math.inf
 
+# By event loop, since a lock belongs to one.
+_asking = WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[Stage, asyncio.Lock]]()
+
 log = structlog.get_logger()
 
 
 async def ask_for(stage: Stage) -> bool:
     """Ask Prefect for a run of the stage's deployment now, and do not wait for it; return whether one is to come.
 
-    None is asked for beside one that is yet to begin; nor while the schedule is paused: whoever paused it does not want
-    the stage to run.
+    None is asked for beside one that is yet to begin, nor by two here at once; nor while the schedule is paused:
+    whoever paused it does not want the stage to run.
     """
-    name = FLOWS[stage]
-    async with get_client() as client:
+    name, here = FLOWS[stage], _asking.setdefault(asyncio.get_running_loop(), defaultdict(asyncio.Lock))
+    async with here[stage], get_client() as client:
         found = await client.read_deployment_by_name(f"{name}/{name}")
         if found.paused or not any(schedule.active for schedule in found.schedules):
             return False
