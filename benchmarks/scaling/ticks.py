@@ -83,8 +83,7 @@ async def measure(database: Database, site: str, sizes: Sequence[int]) -> tuple[
 async def _create(database: Database, number: int) -> str:
     """An empty database on the same server; its address."""
     address, name = database.engine.url, f"ticks_{number}"
-    async with Database(_text(address.set(database="postgres"))) as server, server.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
+    async with Database(_text(address.set(database="postgres")), pool_size=1) as server, server.alone() as connection:
         await connection.execute(text(f'CREATE DATABASE "{name}"'))
     return _text(address.set(database=name))
 
