@@ -195,7 +195,8 @@ def clean(text: str) -> str:
 
 
 def _line(tag: Tag) -> str:
-    return _BLANKS.sub(" ", clean("".join(_texts(tag)))).strip()[:MAX_LINE]
+    text = "".join(_texts(tag)) if len(tag) else tag.text or ""
+    return _BLANKS.sub(" ", clean(text)).strip()[:MAX_LINE]
 
 
 def _paragraphs(tag: Tag) -> str:
@@ -297,7 +298,7 @@ _TEACHER_CELLS = 7
 
 
 def _tabs(page: Tag) -> Iterator[Tab]:
-    lists = (tag for tag in page.iter() if tag.get("id") == "pills-tab")
+    lists = (tag for tag in page.iter("ul") if tag.get("id") == "pills-tab")
     for button in (button for tag in lists for button in tag.iter("button") if button.get("role") == "tab"):
         target = button.get("data-bs-target", "")
         if target.startswith("#pills-"):
