@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     retry_max: float = Field(1200, gt=0)
     refused_wait: float = Field(300, gt=0, description="before a refused key or password is used again")
     unknown_wait: float = Field(60, gt=0, description="before a post without an answer is looked for and repeated")
-    quiet_min: float = Field(30, gt=0, description="first wait of a login where nothing is new")
+    quiet_min: float = Field(30, gt=0, description="from one look of a login to the next, at least")
     quiet_max: float = Field(600, gt=0)
     llm_timeout: float = Field(60, gt=0)
     llm_max_tokens: int = Field(800, ge=1)

@@ -31,9 +31,9 @@ def matching(entries: Iterable[IndexEntry], watch: Watch) -> list[IndexEntry]:
 
 
 def next_look(quiet_looks: int, *, found: bool, shortest: float, longest: float) -> tuple[int, float]:
-    """How many looks in a row found nothing, and seconds until the next: doubling from `shortest` to `longest`."""
+    """How many looks in a row found nothing, and seconds until the next: `shortest`, doubling to `longest`."""
     if found:
-        return 0, 0.0
+        return 0, shortest
     return quiet_looks + 1, min(shortest * 2 ** min(quiet_looks, 30), longest)
 
 
