@@ -19,7 +19,7 @@ Key = tuple[UUID | None, Stage] | Literal["runs", "ticks"]
 
 
 class Ear(asyncio.Event):
-    """`news`: somebody has told; it may be set without, by who listens."""
+    """`news`: something was made; it may be set without, to wake who waits for what will not come."""
 
     news = False
 
@@ -43,7 +43,7 @@ _serving = Counter[tuple[UUID, Stage]]()
 
 @contextmanager
 def listening(process_id: UUID | None, stage: Stage) -> Iterator[Ear]:
-    """The event is set when an earlier stage of the process has made something or has ended.
+    """The event is set when an earlier stage of the process has made something, without news when it has ended.
 
     Without a process, when the stage before has made something of one that nobody here listens for.
     """
@@ -123,7 +123,7 @@ def serving(process_id: UUID, stage: Stage) -> Iterator[None]:
             del _serving[process_id, stage]
         for following in after(stage):
             if stage in upstream(following):
-                _wake((process_id, following))
+                _wake((process_id, following), news=False)
 
 
 def upstream_runs(process_id: UUID, stage: Stage) -> bool:
@@ -143,8 +143,8 @@ def _listening(key: Key) -> Iterator[Ear]:
             del here[key]
 
 
-def _wake(key: Key) -> bool:
+def _wake(key: Key, *, news: bool = True) -> bool:
     listeners = _listeners.get(asyncio.get_running_loop(), {}).get(key, set())
     for ear in listeners:
-        ear.tell()
+        ear.tell() if news else ear.set()
     return bool(listeners)

@@ -203,8 +203,8 @@ class Turns(Generic[Item]):
             if not self._stopped:
                 # Before the look: what the earlier stage makes last, it has made when it no longer runs.
                 more = bool(self._at_work) or await self._upstream_runs()
-                # Not needed where more comes only from here, and says so.
-                if not (more and self._nothing_waits and self._runs_here()):
+                # Not while the last is at work: who makes more here says so, and after a rest it is looked again.
+                if not (more and self._nothing_waits):
                     item = await self._take()
                     self._nothing_waits = not isinstance(item, Wait) and (item is None or item.is_last)
         finally:

@@ -131,6 +131,24 @@ async def test_what_was_taken_as_the_last_is_followed_by_no_look_until_there_is_
     assert stage.looks == 3  # when nothing more comes, one more
 
 
+async def test_while_the_last_is_at_work_there_is_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, let_go = Stage(monkeypatch, poll=60), asyncio.Event()
+    stage.items, stage.upstream = [Item("an article", is_last=True)], False
+
+    async def do(_: Item) -> Outcome:
+        await let_go.wait()
+        return Outcome(done=1)
+
+    running = asyncio.create_task(Turns("generation", PROCESS, stage.take, do, asyncio.Semaphore(2)).run())
+    await until(lambda: not stage.items)
+    await asyncio.sleep(0.05)
+    assert stage.looks == 1
+    let_go.set()
+    async with asyncio.timeout(10):
+        assert (await running).done == 1
+    assert stage.looks == 2
+
+
 async def test_without_a_word_it_looks_by_itself_and_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, poll=0.01)
     running = asyncio.create_task(stage.turns().run())
