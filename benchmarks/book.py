@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.goals import Goal
-from lib import postgres_files
+from lib import postgres, postgres_files
 
 REPORT = Path(__file__).parent / "report"
 LOSES = Path(__file__).parent / "where-it-loses.md"
@@ -22,6 +22,9 @@ INTRODUCTION = """# What was measured
 `make bench` writes these pages; `python -m benchmarks fairness scale` measures those alone and keeps the others. One
 machine, with everything on it: the product, its servers, and the stand-ins for the outside world. Figures compare; they
 are no promises.
+
+PostgreSQL runs as `make run` starts it: durable, with {megabytes} MB of shared buffers, all else by its own defaults.
+Only the pages and the feed of the console are measured on one without fsync.
 """
 # A setting whose value differs from run to run, or is nobody's business.
 NOT_SHOWN = re.compile(r"KEY|URL|PORT|_DIR$|TOKEN|PASSWORD")
@@ -119,7 +122,8 @@ def write_missing(name: str) -> None:
 
 def write_contents(sections: Sequence[str]) -> None:
     """The first page, from the pages that are there; and the last one, where it loses, which is written by hand."""
-    lines = [INTRODUCTION, *(_entry(name) for name in sections if (REPORT / f"{name}.md").exists())]
+    introduction = INTRODUCTION.format(megabytes=postgres.cache_megabytes())
+    lines = [introduction, *(_entry(name) for name in sections if (REPORT / f"{name}.md").exists())]
     if LOSES.exists():
         (REPORT / LOSES.name).write_text(LOSES.read_text())
         lines.append(f"## [{_heading(LOSES.read_text())}]({LOSES.name})\n")

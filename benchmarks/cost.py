@@ -174,7 +174,7 @@ def _database_table(costs: Sequence[CostFigure]) -> list[str]:
     about = (
         "Round trips to the database as PostgreSQL counts executed statements, BEGIN and COMMIT among them, divided by"
         f" the {ITEM_STAGES} stages that take items; those that write task records beside, and of all, Prefect's server"
-        " included. WAL in bytes: of the contender's statements, and of the cluster, Prefect's server included."
+        " included. WAL in bytes: of the contender's statements, and of the whole cluster."
         f" All look for work every {BEAT_SECONDS} s instead of every 180, so what a look costs weighs more here: most"
         " with the Celery design, which spawns every stage of every process."
     )

@@ -123,6 +123,7 @@ async def _pipeline(site: str, name: str, first_tab: int, logins: int, *, item_r
     os.environ["PRESSROOM_ITEM_TASK_RUNS"] = str(item_runs).lower()
     read_settings.cache_clear()
     settings = read_settings()
+    del os.environ["PRESSROOM_ITEM_TASK_RUNS"]  # each figure has its own, so it is no setting of the section
     assert settings.database_url
     opened: list[Database] = []
     _remember(opened)

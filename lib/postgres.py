@@ -132,7 +132,7 @@ def _server_options(socket_dir: Path, *, durable: bool, max_connections: int) ->
         "unix_socket_permissions=0700",
         f"port={PORT}",
         f"max_connections={max_connections}",
-        f"shared_buffers={_megabytes()}MB",
+        f"shared_buffers={cache_megabytes()}MB",
         "timezone=UTC",
         "log_timezone=UTC",
         "logging_collector=off",
@@ -142,8 +142,8 @@ def _server_options(socket_dir: Path, *, durable: bool, max_connections: int) ->
     return [word for setting in settings for word in ("-c", setting)]
 
 
-def _megabytes() -> int:
-    """For the server's cache; it takes them as it fills."""
+def cache_megabytes() -> int:
+    """MB of a server's shared buffers here; it takes them as they fill."""
     share = psutil.virtual_memory().total // 2**20 // MEMORY_SHARE
     return min(max(share, MEMORY_LEAST), MEMORY_MOST)
 
