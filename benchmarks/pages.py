@@ -84,9 +84,8 @@ async def _load(database: Database) -> None:
             given = {name: value for name, value in numbers.items() if f":{name}" in statement}
             await session.execute(text(statement), given)
     await task_records.load(database, RECORDS)
-    async with database.engine.connect() as connection:
-        outside = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await outside.execute(text("VACUUM ANALYZE"))
+    async with database.alone() as connection:
+        await connection.execute(text("VACUUM ANALYZE"))
 
 
 async def _paths(database: Database) -> list[str]:

@@ -75,9 +75,8 @@ async def _make_template(cluster: postgres.Cluster) -> None:
 
 async def run_outside(cluster: postgres.Cluster, statement: str) -> None:
     """Run a statement that no transaction may hold, such as CREATE DATABASE."""
-    async with Database(cluster.url("postgres"), pool_size=1) as database, database.engine.connect() as connection:
-        open_ended = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await open_ended.execute(text(statement))
+    async with Database(cluster.url("postgres"), pool_size=1) as database, database.alone() as connection:
+        await connection.execute(text(statement))
 
 
 @pytest.fixture
