@@ -33,7 +33,7 @@ from lib.monitoring.store import stages
 
 # Seconds until it is asked again, doubled while it is asked in vain: what was asked for needs a moment to come.
 SHORTEST, LONGEST = 1.0, 64.0
-# Seconds in which a tick of the stage that runs in this worker takes what was made.
+# Seconds until it is looked again whether a tick that runs in this worker has taken what was made.
 GRACE = 0.5
 # Seconds at most that a tick waits for those of the later stages that it asked for: when it has begun with its items,
 # the worker and Prefect's server are busy with these, and what comes last is what all of them wait for.
@@ -90,13 +90,14 @@ class _Following:
         """Look in the beginning, since what is made comes soon; whenever something was made; and in the end."""
         pause = SHORTEST
         with nudges.listening(None, self._stage) as made:
-            await self._start(over)
+            if nudges.is_catching_up(self._stage):
+                made.set()  # to be looked at when that tick has what it takes
+            else:
+                await self._start(over)
             self._asked.set()
             while not over.is_set():
                 await _either(made, over)
                 if made.is_set():
-                    if nudges.is_ticking(self._stage):
-                        await _at_most(GRACE, over)
                     made.clear()
                     pause = min(2 * pause, LONGEST) if await self._start(over) else SHORTEST
                     await _at_most(pause, over)

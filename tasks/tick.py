@@ -1,9 +1,10 @@
 """One tick of a stage: claim the processes that have work for it, serve them all at once, note how it went."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,7 +60,13 @@ class Tick:
     run: Runtime
     process_id: UUID | None
     """The only one that it may claim."""
-    first: Claimed
+    made: nudges.Ear
+    """Set when the stage before has made something."""
+    until: float = math.inf
+    """When it no longer claims what is made meanwhile; of `time.monotonic`."""
+    more: bool = True
+    """Its claim was full or is on its way: what waits may be claimed by it."""
+    first: Claimed = field(default_factory=lambda: Claimed(work.new_id()))
     tagged: bool = False
     """Each process has a task run, with its own tag."""
     is_awaiting: Callable[[], bool] = lambda: False
@@ -74,26 +81,32 @@ class Tick:
         each process once, whether by this tick or by one beside it. While a later stage is about to begin, none are
         added to those that keep this worker busy.
         """
-        until = time.monotonic() + self.run.settings.stage_interval
-        more = self.first.is_full
+        self.until = time.monotonic() + self.run.settings.stage_interval
+        self.more = self.first.is_full and self.process_id is None
         serving = {asyncio.create_task(self._serve(self.first, task, read))}
-        with nudges.ticking(self.stage), nudges.listening(None, self.stage) as made:
+        with nudges.ticking(self.stage):
             try:
-                while serving or more:
-                    with nudges.catching_up(self.stage) if more else nullcontext():
-                        if serving:
-                            ended, serving = await asyncio.wait(serving, timeout=LOOK)
-                            self.unexpected += _unexpected(each.exception() for each in ended)
-                        came = made.is_set() and self.process_id is None and time.monotonic() < until
-                        if (more or came) and not (serving and self.is_awaiting()):
-                            made.clear()
-                            claimed = await claim(self.run, self.stage, None, since=self.first.at)
-                            more = claimed.is_full
-                            serving.add(asyncio.create_task(self._serve(claimed, task, read)))
+                while serving or self.more:
+                    if serving:
+                        ended, serving = await asyncio.wait(serving, timeout=LOOK)
+                        self.unexpected += _unexpected(each.exception() for each in ended)
+                    if self.takes and not (serving and self.is_awaiting()):
+                        self.made.clear()
+                        self.more = True
+                        claimed = await claim(self.run, self.stage, None, since=self.first.at)
+                        self.more = claimed.is_full
+                        serving.add(asyncio.create_task(self._serve(claimed, task, read)))
             finally:
+                self.more, self.until = False, -math.inf
                 for each in serving:
                     each.cancel()
                 await asyncio.gather(*serving, return_exceptions=True)
+
+    @property
+    def takes(self) -> bool:
+        """It claims what waits now, and needs no other tick beside it."""
+        news = self.made.is_set() and time.monotonic() < self.until
+        return self.process_id is None and (self.more or news)
 
     @property
     def report(self) -> TickReport:
@@ -133,13 +146,16 @@ class Tick:
 async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
     """Open the runtime, claim, and in the end note the tick; raise the first unexpected error then."""
     async with opened() as run:
-        this = Tick(stage, run, process_id, await claim(run, stage, process_id))
-        if this.first.processes:
-            this.tagged = await few_run(run)
-            async with started_when_needed(run, stage) as this.is_awaiting:
-                yield this
-        else:
-            yield this
+        with nudges.listening(None, stage) as made:
+            this = Tick(stage, run, process_id, made)
+            with nudges.catching_up(stage, lambda: this.takes):
+                this.first = await claim(run, stage, process_id)
+                if this.first.processes:
+                    this.tagged = await few_run(run)
+                    async with started_when_needed(run, stage) as this.is_awaiting:
+                        yield this
+                else:
+                    yield this
         await _note(this)
         if this.unexpected:
             raise this.unexpected[0]

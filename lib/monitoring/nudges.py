@@ -5,8 +5,8 @@ Who knows that an earlier stage runs here need not ask the database whether it d
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from typing import Literal
@@ -37,7 +37,7 @@ class Ear(asyncio.Event):
 # By event loop, since an event belongs to one.
 _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, set[Ear]]]()
 _ticking = Counter[Stage]()
-_catching_up = Counter[Stage]()
+_catching_up = defaultdict[Stage, list[Callable[[], bool]]](list)
 _serving = Counter[tuple[UUID, Stage]]()
 
 
@@ -91,17 +91,17 @@ async def tick_begun(stage: Stage) -> None:
 
 
 @contextmanager
-def catching_up(stage: Stage) -> Iterator[None]:
-    """While the block runs: a tick of the stage takes what waits for it, process by process, and needs no other."""
-    _catching_up[stage] += 1
+def catching_up(stage: Stage, takes: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """While the block runs and `takes` holds: a tick of the stage takes what waits for it, and needs no other."""
+    _catching_up[stage].append(takes)
     try:
         yield
     finally:
-        _catching_up[stage] -= 1
+        _catching_up[stage].remove(takes)
 
 
 def is_catching_up(stage: Stage) -> bool:
-    return _catching_up[stage] > 0
+    return any(takes() for takes in _catching_up[stage])
 
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:

@@ -268,6 +268,26 @@ async def test_a_tick_that_has_nothing_at_work_waits_for_no_later_stage(
     assert len(this.report.reports) == 3
 
 
+async def test_what_is_made_while_a_tick_begins_is_claimed_by_it_and_needs_no_other(world: World) -> None:
+    needs_no_other = list[bool]()
+
+    async def serve(process: ProcessRef) -> StageReport:
+        needs_no_other.append(nudges.is_catching_up("preparation"))
+        return StageReport(process.id, process.name)
+
+    process_id = await world.process("a")
+    async with ticks.tick("preparation", None) as this:
+        assert not this.first.processes
+        assert nudges.is_catching_up("preparation")
+        await world.comments(process_id, 1)
+        nudges.made("discovery", [process_id])
+        await this.each(SimpleNamespace(fn=serve))  # type: ignore[arg-type]
+    assert [report.process for report in this.report.reports] == ["a"]
+    # Once it has claimed what waited, what it did not claim is another's.
+    assert needs_no_other == [False]
+    assert not nudges.is_catching_up("preparation")
+
+
 async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
