@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,8 +121,10 @@ def running_up(make: Callable[[Path], AnyUp]) -> Iterator[AnyUp]:
     try:
         running.start()
         yield running
-        # Prefect's sender of events stays with the server that it met first, and would go on sending to this one.
-        EventsWorker.drain_all(timeout=10)
+        # Prefect's sender of events stays with the server that it met first, and would go on sending to this one. In a
+        # thread, since where a loop runs it would not wait.
+        with ThreadPoolExecutor(1) as aside:
+            aside.submit(EventsWorker.drain_all, timeout=10).result()
     finally:
         if running.process is not None and running.process.poll() is None:
             running.process.terminate()
