@@ -195,7 +195,8 @@ def clean(text: str) -> str:
 
 
 def _line(tag: Tag) -> str:
-    text = "".join(_texts(tag)) if len(tag) else tag.text or ""
+    is_plain = not len(tag) and tag.tag not in _UNSEEN  # as nearly all are: the walk takes longer than the rest
+    text = tag.text or "" if is_plain else "".join(_texts(tag))
     return _BLANKS.sub(" ", clean(text)).strip()[:MAX_LINE]
 
 

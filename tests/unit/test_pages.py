@@ -290,3 +290,8 @@ def test_any_input_is_a_value_or_permanent(html: str) -> None:
 def test_any_text_is_a_date_or_none(text: str) -> None:
     moment = parse_german_date(text)
     assert moment is None or moment.tzinfo is UTC
+
+
+def test_what_a_reader_does_not_see_is_no_title() -> None:
+    html = '<div id="pills-alle"><a href="/article/1/"><style class="article-title">p {}</style>Pandas</a></div>'
+    assert [entry.title for entry in pages.read_index(html, "alle").entries] == ["Pandas"]
