@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     # Stages
     article_limit: int = Field(20, ge=1, description="articles a process takes from one look at an index")
+    discovery_concurrency: int = Field(5, ge=1, description="looks at a site at once, per worker process")
     preparation_concurrency: int = Field(5, ge=1, description="article pages at once, per process")
     generation_concurrency: int = Field(5, ge=1, description="model calls at once of a provider that sets no own limit")
     post_interval: float = Field(30, ge=0, description="between two posts of one login, across workers")

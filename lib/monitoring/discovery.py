@@ -1,10 +1,12 @@
 """Stage one: which articles of a site's index get a comment."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +19,9 @@ from lib.monitoring.store import comments, stages
 from lib.units import failed
 
 NO_TAB = "no tab is set: discovery is skipped"
+
+# By event loop, since a semaphore belongs to one.
+_looking = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]]()
 
 
 def matching(entries: Iterable[IndexEntry], watch: Watch) -> list[IndexEntry]:
@@ -60,6 +65,15 @@ def new_comments(entries: Iterable[IndexEntry], watch: Watch) -> list[dict[str, 
     ]
 
 
+def _slots(site: str, at_once: int) -> asyncio.Semaphore:
+    """The looks that this worker takes at a site at once, in the order of asking, whichever tick they are of.
+
+    So the first looks of many processes come before the second ones, and what they find is worked on meanwhile.
+    """
+    here = _looking.setdefault(asyncio.get_running_loop(), {})
+    return here.setdefault(site, asyncio.Semaphore(at_once))
+
+
 @dataclass(frozen=True)
 class Look:
     """What one login's look at its index gave: entries, or the reason why there are none."""
@@ -80,7 +94,9 @@ async def look(watch: Watch) -> Look:
     run = runtime()
 
     async def ask() -> Index:
-        return await run.sites.use(watch.login_id, lambda site: site.index(query.tab, query.category, query.task))
+        slots = _slots(watch.base_url, run.settings.discovery_concurrency)
+        look_at = query.tab, query.category, query.task
+        return await run.sites.use(watch.login_id, lambda site: site.index(*look_at), slots)
 
     try:
         index = await run.shared.get(("index", watch.login_id, query), ask)

@@ -157,7 +157,7 @@ class MyMoment:
         self._client.cookies.clear()
         what = f"{self._site}: log-in"
         form = await self._read(LOGIN, what)
-        token = pages.read_csrf(_text(form))
+        token = pages.read_csrf(form.text)
         if token is None:
             raise Transient(f"{what}: there is no log-in form at {form.url}; is the base URL right?")
         fields = {"csrfmiddlewaretoken": token, "next": "", "username": username, "password": password}
@@ -169,7 +169,7 @@ class MyMoment:
         http.raise_for_trouble(answer, what)
         # The answer proves nothing, since the form comes again with HTTP 200: only the log-out form does.
         try:
-            home = _text(await self._read("/", what))
+            home = (await self._read("/", what)).text
         except SessionExpired:
             home = ""
         if not pages.is_logged_in(home):
@@ -264,7 +264,10 @@ class MyMoment:
             await self._throttle.wait()
         headers = {"Referer": referer} if referer else {}
         async with asyncio.timeout(self._limits.total_seconds):
-            return await self._client.request(method, url, data=fields, headers=headers)
+            answer = await self._client.request(method, url, data=fields, headers=headers)
+        charset = (answer.charset_encoding or "utf-8").lower()
+        answer.encoding = charset if charset in CHARSETS else "utf-8"  # of `text`, which is decoded once
+        return answer
 
 
 def _was_taken(answer: httpx.Response, what: str) -> bool:
@@ -282,12 +285,12 @@ def _was_taken(answer: httpx.Response, what: str) -> bool:
             raise SessionExpired(f"{what}: the session has expired")
         return True
     _raise_if_login(answer, what)
-    return 'id="comment-create"' not in _text(answer)
+    return 'id="comment-create"' not in answer.text
 
 
 def _raise_if_login(answer: httpx.Response, what: str) -> None:
     target = _target(answer)
-    if _is_login(target) if target else pages.is_login_page(_text(answer)):
+    if _is_login(target) if target else pages.is_login_page(answer.text):
         raise SessionExpired(f"{what}: the session has expired")
 
 
@@ -308,20 +311,14 @@ def _is_login(url: str) -> bool:
 
 async def _parsed(read: Callable[[str], Page], answer: httpx.Response) -> Page:
     """Parse a long page in a thread: everything else on the event loop would wait for it."""
-    text = _text(answer)
+    text = answer.text
     return read(text) if len(text) < LONG_PAGE else await asyncio.to_thread(read, text)
-
-
-def _text(answer: httpx.Response) -> str:
-    charset = (answer.charset_encoding or "utf-8").lower()
-    return answer.content.decode(charset if charset in CHARSETS else "utf-8", errors="replace")
 
 
 def _raise_if_cut(page: httpx.Response, what: str) -> None:
     """A page that broke off could hide our comment from a reading back, so it is no page."""
-    text = page.content.lower()
-    if b"<html" in text and b"</html" not in text[-2000:]:
-        raise Transient(f"{what}: the page broke off after {len(text):,} bytes")
+    if b"</html" not in page.content[-2000:].lower() and b"<html" in page.content.lower():
+        raise Transient(f"{what}: the page broke off after {len(page.content):,} bytes")
 
 
 def _reason(error: Exception) -> str:

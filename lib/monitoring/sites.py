@@ -1,10 +1,12 @@
 """Logged-in clients for the run: a stored session while it lasts, one log-in at a time per login."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from lib import http, work
@@ -21,6 +23,7 @@ from lib.vault import Vault
 T = TypeVar("T")
 
 LOG_IN_LEASE = 120.0
+ANYWHERE = nullcontext()
 REFUSED_PAUSE = 600.0
 REFUSED_PAUSE_MAX = 86_400.0
 
@@ -32,6 +35,10 @@ def site_limits(settings: Settings) -> http.Limits:
         max_bytes=settings.site_max_bytes,
         allow_private=settings.allow_private_addresses,
     )
+
+
+class LogsInElsewhere(Transient):
+    """Another worker is logging in with this login; its session will be ours too."""
 
 
 @dataclass
@@ -60,11 +67,26 @@ class Sites:
         self._open.clear()
         self._ended.clear()
 
-    async def use(self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]]) -> T:
+    async def use(
+        self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]], place: AbstractAsyncContextManager[Any] = ANYWHERE
+    ) -> T:
         """Run `do` with a logged-in client; when the site has ended the session, log in and run it once more.
 
-        So `do` must be a read, or begin with one. Raises what the client and the log-in raise.
+        So `do` must be a read, or begin with one. `place`: entered for the log-in and `do`, but not while it waits for
+        another worker that is logging in. Raises what the client and the log-in raise.
         """
+        deadline = 0.0
+        while True:
+            try:
+                async with place:
+                    return await self._use(login_id, do)
+            except LogsInElsewhere:
+                deadline = deadline or time.monotonic() + LOG_IN_LEASE
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(1)
+
+    async def _use(self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]]) -> T:
         entry = await self._entry(login_id)
         try:
             return await do(entry.client)
@@ -92,18 +114,16 @@ class Sites:
             await logins.end_session(session, login_id, entry.cookies_encrypted)
 
     async def _connect(self, login_id: UUID) -> _Open:
-        """From the stored session, or by logging in, or by waiting for another worker that is logging in."""
+        """From the stored session, or by logging in. Raises LogsInElsewhere while another worker does so."""
         token = work.new_id()
+        login = await self._read(login_id)
+        self._check(login)
+        if login.cookies_encrypted:
+            return self._restored(login, login.cookies_encrypted)
         claim = partial(logins.claim_log_in, login_id=login_id, token=token, lease=LOG_IN_LEASE)
-        for _ in range(int(LOG_IN_LEASE)):
-            login = await self._read(login_id)
-            self._check(login)
-            if login.cookies_encrypted:
-                return self._restored(login, login.cookies_encrypted)
-            if await self._database.run_statement(claim):
-                return await self._log_in(login, token)
-            await asyncio.sleep(1)
-        raise Transient(f"Login {login.name}: another worker has been logging in for {LOG_IN_LEASE:g} s")
+        if not await self._database.run_statement(claim):
+            raise LogsInElsewhere(f"Login {login.name}: another worker is logging in")
+        return await self._log_in(login, token)
 
     async def _read(self, login_id: UUID) -> LoginSnapshot:
         return await self._database.run_statement(partial(logins.read_login, login_id=login_id))

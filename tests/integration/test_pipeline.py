@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -24,6 +26,8 @@ from lib.errors import Invalid, SessionHeldError
 from lib.monitoring import lifecycle, nudges
 from lib.monitoring.guard import PREFIX
 from lib.monitoring.items import ProcessRef, StageReport, TickReport
+from lib.monitoring.mymoment import MyMoment
+from lib.monitoring.pages import Index
 from lib.monitoring.store import review, stages
 from lib.settings import settings as read_settings
 from playground.serve import Running
@@ -520,6 +524,53 @@ async def test_one_broken_site_does_not_delay_another_processes(world: World, pl
         await asyncio.sleep(0.05)
     assert not discovering.done()
     await discovering
+
+
+async def test_few_looks_go_to_a_site_at_once_and_hold_up_no_other_site(
+    world: World, playground: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESSROOM_DISCOVERY_CONCURRENCY", "2")
+    read_settings.cache_clear()
+    elsewhere = replace(world, site=playground.url.replace("127.0.0.1", "localhost"))
+    for number, place in enumerate((world, world, world, world, elsewhere)):
+        await place.process(f"watch {number}", generate_only=True, tab_filter="102" if place is world else "alle")
+    read, at_once, looked_elsewhere = MyMoment.index, [0], asyncio.Event()
+
+    async def index(site: MyMoment, tab: str, *about: Any) -> Index:
+        if tab == "alle":
+            looked_elsewhere.set()
+            return await read(site, tab, *about)
+        at_once.append(at_once[-1] + 1)
+        await asyncio.wait_for(looked_elsewhere.wait(), 20)
+        await asyncio.sleep(0.1)
+        at_once.append(at_once[-1] - 1)
+        return await read(site, tab, *about)
+
+    monkeypatch.setattr(MyMoment, "index", index)
+    report = await discover_articles()
+    assert not [one.errors for one in report.reports if one.errors]
+    assert max(at_once) == 2
+
+
+async def test_a_login_that_another_worker_logs_in_with_holds_up_no_other_of_the_site(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESSROOM_DISCOVERY_CONCURRENCY", "1")
+    read_settings.cache_clear()
+    taken = await world.login("taken")
+    await world.process("waits", logins=[taken], generate_only=True)
+    await world.process("goes on", generate_only=True)
+    claim = text("UPDATE mymoment_logins SET claim_token = :token, lease_expires_at = now() + :left WHERE id = :id")
+    async with world.database.session() as session:
+        await session.execute(claim, {"token": work.new_id(), "left": timedelta(seconds=60), "id": taken})
+    discovering = asyncio.create_task(discover_articles())
+    while not await world.all_comments() and not discovering.done():
+        await asyncio.sleep(0.05)
+    assert not discovering.done()
+    async with world.database.session() as session:
+        await session.execute(text("UPDATE mymoment_logins SET claim_token = NULL WHERE id = :id"), {"id": taken})
+    report = await discovering
+    assert all(one.done for one in report.reports)
 
 
 async def test_a_process_without_a_tab_skips_discovery_and_says_so(world: World, playground: Running) -> None:

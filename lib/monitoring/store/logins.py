@@ -7,21 +7,22 @@ from uuid import UUID
 
 from sqlalchemy import (
     Float,
+    Insert,
     LargeBinary,
     Select,
-    Uuid,
+    bindparam,
     case,
     cast,
     delete,
     func,
     insert,
-    literal,
     or_,
     select,
     true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from lib import work
 from lib.database import Executor
@@ -82,23 +83,38 @@ def _login() -> Select[Any]:
 
 async def claim_log_in(executor: Executor, login_id: UUID, token: UUID, lease: float) -> bool:
     """Take the right to log in; False while another worker is about to. A second call with the token has it too."""
-    statement = (
-        update(MyMomentLogin)
-        .where(MyMomentLogin.id == login_id, or_(work.unheld(MyMomentLogin), MyMomentLogin.claim_token == token))
-        .values(work.claiming(MyMomentLogin))
-        .returning(MyMomentLogin.id)
+    parameters = {"the_login": login_id} | work.claim_parameters(token, lease)
+    return (await executor.execute(_take_log_in(), parameters)).first() is not None
+
+
+@cache
+def _take_log_in() -> ReturningUpdate[tuple[UUID]]:
+    login, ours = MyMomentLogin, MyMomentLogin.claim_token == work.id_parameter("the_token")
+    return (
+        update(login)
+        .where(login.id == work.id_parameter("the_login"), or_(work.unheld(login), ours))
+        .values(work.claiming(login))
+        .returning(login.id)
     )
-    return (await executor.execute(statement, work.claim_parameters(token, lease))).first() is not None
 
 
 async def settle_logged_in(
     executor: Executor, login_id: UUID, token: UUID, cookies_encrypted: bytes, hours: float
 ) -> None:
     """Store the new session as the active one, if the right to log in is still ours. One statement does it all."""
+    session = {"the_session": work.new_id(), "the_cookies": cookies_encrypted}
+    parameters = {"the_login": login_id} | session | work.claim_parameters(token, hours * 3600)
+    await executor.execute(_logged_in(), parameters)
+
+
+@cache
+def _logged_in() -> Insert:
+    """The lease of its parameters is how long the session lasts."""
     values: dict[str, Any] = {"failed_logins": 0, "next_login_at": None, "error_message": None, "refused_since": None}
     kept = (
         update(MyMomentLogin)
-        .where(MyMomentLogin.id == login_id, MyMomentLogin.claim_token == token)
+        .where(MyMomentLogin.id == work.id_parameter("the_login"))
+        .where(MyMomentLogin.claim_token == work.id_parameter("the_token"))
         .values(**work.FREE, **values, last_used_at=func.now())
         .returning(MyMomentLogin.id)
         .cte("kept")
@@ -111,15 +127,15 @@ async def settle_logged_in(
         .cte("ended")
     )
     session: dict[str, Any] = {
-        "id": literal(work.new_id(), Uuid()),
+        "id": work.id_parameter("the_session"),
         "mymoment_login_id": kept.c.id,
-        "cookies_encrypted": literal(cookies_encrypted, LargeBinary()),
+        "cookies_encrypted": bindparam("the_cookies", type_=LargeBinary()),
         "is_active": true(),
-        "expires_at": work.in_seconds(hours * 3600),
+        "expires_at": work.lease_end(),
         "last_used_at": func.now(),
     }
     begun = select(*session.values()).select_from(kept).where(work.is_over(ended))
-    await executor.execute(insert(MyMomentSession).from_select(list(session), begun))
+    return insert(MyMomentSession).from_select(list(session), begun)
 
 
 async def settle_log_in_failed(

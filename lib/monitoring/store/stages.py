@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    DateTime,
     Integer,
     Interval,
     Select,
@@ -92,13 +93,27 @@ async def claim_stages(
     A process that is asked for by its id is looked at whether or not it is its turn. A second call with the same token,
     after the answer to the first was lost, finds what that one claimed.
     """
-    has_work = _has_work(stage, due=process_id is None)
-    here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), has_work)
-    if process_id is not None:
-        here = and_(here, MonitoringProcess.id == process_id)
-    ours = func.coalesce(ProcessStage.claim_token == token, False)
-    if since is not None:
-        here = and_(here, or_(ours, func.coalesce(ProcessStage.last_started_at < since, True)))
+    narrowed = {"the_process": process_id, "the_moment": since}
+    parameters = {"so_many": at_once, "the_run": flow_run_id} | work.claim_parameters(token, lease)
+    parameters |= {name: value for name, value in narrowed.items() if value is not None}
+    statement = _take_stages(stage, one=process_id is not None, since=since is not None)
+    running = "this stage is still running"
+    return [
+        ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at)
+        for row in await executor.execute(statement, parameters)
+    ]
+
+
+@cache
+def _take_stages(stage: Stage, *, one: bool, since: bool) -> Select[Any]:
+    """Every tick claims several times, and building the statement takes the event loop longer than all else of it."""
+    here = and_(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), _has_work(stage, due=not one))
+    if one:
+        here = and_(here, MonitoringProcess.id == work.id_parameter("the_process"))
+    ours = func.coalesce(ProcessStage.claim_token == work.id_parameter("the_token"), False)
+    if since:
+        before = ProcessStage.last_started_at < bindparam("the_moment", type_=DateTime(timezone=True))
+        here = and_(here, or_(ours, func.coalesce(before, True)))
     free = or_(work.unheld(ProcessStage), ours)
     candidates = (
         select(
@@ -111,7 +126,7 @@ async def claim_stages(
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(here)
         .order_by(ours.desc(), free.desc(), ProcessStage.last_started_at.asc().nulls_first(), MonitoringProcess.id)
-        .limit(at_once)
+        .limit(bindparam("so_many", type_=Integer()))
         .with_for_update(of=ProcessStage, skip_locked=True)
     )
     found = candidates.cte("found")
@@ -119,14 +134,12 @@ async def claim_stages(
     claimed = (
         update(ProcessStage)
         .where(ProcessStage.stage == stage, ProcessStage.monitoring_process_id.in_(mine))
-        .values(claim_token=token, lease_expires_at=work.in_seconds(lease))
-        .values(last_started_at=func.now(), flow_run_id=flow_run_id)
+        .values(work.claiming(ProcessStage))
+        .values(last_started_at=func.now(), flow_run_id=bindparam("the_run", type_=String()))
         .returning(ProcessStage.monitoring_process_id)
         .cte("claimed")
     )
-    rows = await executor.execute(select(found).add_cte(claimed))
-    running = "this stage is still running"
-    return [ProcessRef(row.id, row.name, None if row.free else running, row.user_id, row.at) for row in rows]
+    return select(found).add_cte(claimed)
 
 
 async def let_go(session: AsyncSession, flow_run_ids: Sequence[str]) -> int:
@@ -182,14 +195,18 @@ def _abandoned(stage: Stage) -> Select[tuple[UUID]]:
 
 async def is_waited_for(executor: Executor, stage: Stage) -> bool:
     """Whether a tick of the stage that began now would find a process."""
-    statement = (
+    return (await executor.execute(_waited_for(stage))).first() is not None
+
+
+@cache
+def _waited_for(stage: Stage) -> Select[tuple[UUID]]:
+    return (
         select(MonitoringProcess.id)
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
         .where(ProcessStage.stage == stage, ProcessStage.next_due_at <= func.now(), work.unheld(ProcessStage))
         .where(_has_work(stage))
         .limit(1)
     )
-    return (await executor.execute(statement)).first() is not None
 
 
 async def finish_stage(
