@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -10,9 +10,9 @@ from sqlalchemy import (
     Insert,
     LargeBinary,
     Select,
+    Table,
     bindparam,
     case,
-    cast,
     delete,
     func,
     insert,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -72,7 +73,7 @@ def _login() -> Select[Any]:
             login.password_encrypted,
             login.is_active,
             stored.cookies_encrypted,
-            cast(func.coalesce(wait, 0), Float()),
+            sql_cast(func.coalesce(wait, 0), Float()),
             login.failed_logins,
             login.error_message,
         )
@@ -135,7 +136,8 @@ def _logged_in() -> Insert:
         "last_used_at": func.now(),
     }
     begun = select(*session.values()).select_from(kept).where(work.is_over(ended))
-    return insert(MyMomentSession).from_select(list(session), begun)
+    # Into the table: of an entity, a session would take the parameters for values of its columns.
+    return insert(cast("Table", MyMomentSession.__table__)).from_select(list(session), begun)
 
 
 async def settle_log_in_failed(
