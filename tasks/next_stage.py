@@ -111,14 +111,23 @@ class _Following:
             await nudges.tick_begun(self._stage)
 
     async def _start(self, over: asyncio.Event) -> bool:
-        """Ask for a run if something waits for one, that no tick of the stage here is about to take; return whether."""
-        while nudges.is_catching_up(self._stage) and not over.is_set():
-            await _at_most(GRACE, over)
-        self._awaited_until = time.monotonic() + HEAD_START if nudges.is_polling() else NEVER
-        waited_for = await self._run.database.run_statement(partial(stages.is_waited_for, stage=self._stage))
-        if not (waited_for and await self._ask()):
+        """Ask for a run if something waits for one, that no tick of the stage here takes; return whether it waits."""
+        told = set[UUID]()
+        while True:
+            while nudges.is_catching_up(self._stage) and not over.is_set():
+                await _at_most(GRACE, over)
+            self._awaited_until = time.monotonic() + HEAD_START if nudges.is_polling() else NEVER
+            waits = await self._run.database.run_statement(partial(stages.waits_for_tick, stage=self._stage))
+            # A tick serves each process once: what it does not take when it is told needs another one.
+            if waits is None or waits in told or not nudges.tell_tick(self._stage):
+                break
+            told.add(waits)
+            if over.is_set():
+                self._awaited_until = NEVER
+                return True
+        if waits is None or not await self._ask():
             self._awaited_until = NEVER
-        return waited_for
+        return waits is not None
 
     async def _ask(self) -> bool:
         try:

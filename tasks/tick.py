@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,8 @@ Read = Callable[[Sequence[ProcessRef]], Awaitable[Mapping[UUID, Any]]]
 # of another worker may.
 AT_ONCE = 10
 LOOK = 0.2
+# So many seconds at most the next tick of a stage comes late.
+LATE = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Claimed:
         return len(self.processes) == AT_ONCE
 
 
-@dataclass
+@dataclass(eq=False)
 class Tick:
     """What this tick has claimed for its stage, and what became of it."""
 
@@ -77,16 +79,16 @@ class Tick:
     async def each(self, task: StageTask, read: Read | None = None) -> None:
         """Run the task for every process, with what `read` finds of it as a further argument.
 
-        Those too that have work beyond the first claim and, until the next tick is due, those that get some meanwhile;
+        Those too that have work beyond the first claim and, until the next tick is here, those that get some meanwhile;
         each process once, whether by this tick or by one beside it. While a later stage is about to begin, none are
         added to those that keep this worker busy.
         """
-        self.until = time.monotonic() + self.run.settings.stage_interval
+        self.until = time.monotonic() + self.run.settings.stage_interval + LATE
         self.more = self.first.is_full and self.process_id is None
         serving = {asyncio.create_task(self._serve(self.first, task, read))}
         with nudges.ticking(self.stage):
             try:
-                while serving or self.more:
+                while serving or self.takes:
                     if serving:
                         ended, serving = await asyncio.wait(serving, timeout=LOOK)
                         self.unexpected += _unexpected(each.exception() for each in ended)
@@ -105,8 +107,18 @@ class Tick:
     @property
     def takes(self) -> bool:
         """It claims what waits now, and needs no other tick beside it."""
-        news = self.made.is_set() and time.monotonic() < self.until
-        return self.process_id is None and (self.more or news)
+        return self.process_id is None and (self.more or (self.made.is_set() and self.is_open))
+
+    @property
+    def is_open(self) -> bool:
+        """It claims what is made now, as no later tick of the stage is here yet."""
+        return time.monotonic() < self.until and nudges.is_latest(self.stage, self)
+
+    def tell(self) -> bool:
+        """Have it claim what waits; return whether it will, of what it has not served before."""
+        if self.is_open:
+            self.made.set()
+        return self.takes
 
     @property
     def report(self) -> TickReport:
@@ -148,7 +160,7 @@ async def tick(stage: Stage, process_id: UUID | None) -> AsyncIterator[Tick]:
     async with opened() as run:
         with nudges.listening(None, stage) as made:
             this = Tick(stage, run, process_id, made)
-            with nudges.catching_up(stage, lambda: this.takes):
+            with nudges.catching_up(stage, this) if process_id is None else nullcontext():
                 this.first = await claim(run, stage, process_id)
                 if this.first.processes:
                     this.tagged = await few_run(run)

@@ -6,10 +6,10 @@ Who knows that an earlier stage runs here need not ask the database whether it d
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -34,10 +34,21 @@ class Ear(asyncio.Event):
         return news
 
 
+class Tick(Protocol):
+    """One that may claim further processes after its first ones."""
+
+    @property
+    def takes(self) -> bool:
+        """It claims what waits now, and needs no other tick beside it."""
+
+    def tell(self) -> bool:
+        """Have it claim what waits; return whether it will."""
+
+
 # By event loop, since an event belongs to one.
 _listeners = WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, set[Ear]]]()
 _ticking = Counter[Stage]()
-_catching_up = defaultdict[Stage, list[Callable[[], bool]]](list)
+_catching_up = defaultdict[Stage, list[Tick]](list)
 _serving = Counter[tuple[UUID, Stage]]()
 
 
@@ -91,17 +102,28 @@ async def tick_begun(stage: Stage) -> None:
 
 
 @contextmanager
-def catching_up(stage: Stage, takes: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """While the block runs and `takes` holds: a tick of the stage takes what waits for it, and needs no other."""
-    _catching_up[stage].append(takes)
+def catching_up(stage: Stage, tick: Tick) -> Iterator[None]:
+    """The block runs this tick of the stage, which may take what waits for it."""
+    _catching_up[stage].append(tick)
     try:
         yield
     finally:
-        _catching_up[stage].remove(takes)
+        _catching_up[stage].remove(tick)
+
+
+def is_latest(stage: Stage, tick: Tick) -> bool:
+    """No tick of the stage began here after this one."""
+    return _catching_up[stage][-1:] == [tick]
 
 
 def is_catching_up(stage: Stage) -> bool:
-    return any(takes() for takes in _catching_up[stage])
+    """A tick of the stage here takes what waits for it, and needs no other."""
+    return any(tick.takes for tick in _catching_up[stage])
+
+
+def tell_tick(stage: Stage) -> bool:
+    """Have a tick of the stage here take what waits for it; return whether one will."""
+    return any(tick.tell() for tick in _catching_up[stage])
 
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:

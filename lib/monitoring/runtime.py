@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from lib.database import Database
 from lib.errors import Invalid
 from lib.monitoring.providers import Providers
-from lib.monitoring.sites import Sites
+from lib.monitoring.sites import Clients, Sites
 from lib.monitoring.stages import STAGES
 from lib.settings import Settings
 from lib.settings import settings as read_settings
@@ -63,7 +63,7 @@ class Progress:
 NO_PROGRESS = Progress()
 progress: ContextVar[Progress] = ContextVar("progress", default=NO_PROGRESS)
 _current: ContextVar["Runtime"] = ContextVar("runtime")
-_pool: ContextVar[Database | None] = ContextVar("pool", default=None)
+_connections: ContextVar[tuple[Database, Clients] | None] = ContextVar("connections", default=None)
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,18 @@ def runtime() -> Runtime:
 
 @asynccontextmanager
 async def sharing_connections(settings: Settings) -> AsyncIterator[None]:
-    """The runs that are opened within have one pool: its connections and statements are prepared already."""
+    """The runs that are opened within have one pool, whose statements are prepared, and clients that are logged in."""
     if settings.database_url is None:
         yield
         return
     async with Database(settings.database_url, settings.pool_size * len(STAGES)) as database:
-        before = _pool.set(database)
+        clients = Clients()
+        before = _connections.set((database, clients))
         try:
             yield
         finally:
-            _pool.reset(before)
+            _connections.reset(before)
+            await clients.aclose()
 
 
 @asynccontextmanager
@@ -113,11 +115,11 @@ async def opened(settings: Settings | None = None) -> AsyncIterator[Runtime]:
     if settings.database_url is None:
         raise Invalid("PRESSROOM_DATABASE_URL is not set; `pressroom up` sets it for what it starts")
     vault = open_vault(settings)
-    shared = _pool.get()
+    shared, clients = _connections.get() or (None, None)
     pool = nullcontext(shared) if shared is not None else Database(settings.database_url, settings.pool_size)
     async with pool as database:
         keeper = LeaseKeeper(database)
-        sites = Sites(settings, database, vault)
+        sites = Sites(settings, database, vault, clients)
         providers = Providers(settings, database, vault)
         run = Runtime(settings, database, vault, keeper, sites, providers, Shared())
         before = _current.set(run)

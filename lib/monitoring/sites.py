@@ -1,10 +1,11 @@
-"""Logged-in clients for the run: a stored session while it lasts, one log-in at a time per login."""
+"""Logged-in clients: a stored session while it lasts, one log-in at a time per login."""
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -26,6 +27,8 @@ LOG_IN_LEASE = 120.0
 ANYWHERE = nullcontext()
 REFUSED_PAUSE = 600.0
 REFUSED_PAUSE_MAX = 86_400.0
+# Seconds for which a login is used as it was read, and for which a client is kept that nobody uses.
+FRESH = 30.0
 
 
 def site_limits(settings: Settings) -> http.Limits:
@@ -43,29 +46,83 @@ class LogsInElsewhere(Transient):
 
 @dataclass
 class _Open:
-    """A client, and the stored session that it uses."""
+    """A client, and what it was made of. Times are of `time.monotonic`."""
 
     client: MyMoment
+    base_url: str
     cookies_encrypted: bytes
     username: str
+    read_at: float = field(default_factory=time.monotonic)
+    used_at: float = field(default_factory=time.monotonic)
+    users: int = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.read_at < FRESH
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.users and time.monotonic() - self.used_at >= FRESH
+
+    async def lend(self, do: Callable[[MyMoment], Awaitable[T]]) -> T:
+        self.users += 1
+        try:
+            return await do(self.client)
+        finally:
+            self.users -= 1
+            self.used_at = time.monotonic()
+
+
+class Clients:
+    """The clients by login, for runs beside and after each other: their connections and sessions are there already."""
+
+    def __init__(self) -> None:
+        self._open: dict[UUID, _Open] = {}
+        self._replaced: list[_Open] = []
+        self.locks = defaultdict[UUID, asyncio.Lock](asyncio.Lock)
+
+    def get(self, login_id: UUID) -> _Open | None:
+        return self._open.get(login_id)
+
+    def put(self, login_id: UUID, entry: _Open) -> None:
+        """In place of the one before, which others may be using."""
+        if self._open.get(login_id) is not entry:
+            self.drop(login_id)
+            self._open[login_id] = entry
+
+    def drop(self, login_id: UUID) -> None:
+        if login_id in self._open:
+            self._replaced.append(self._open.pop(login_id))
+
+    async def close_idle(self) -> None:
+        """Close those that were replaced, and those that nobody has used of late."""
+        for login_id in [login_id for login_id, entry in self._open.items() if entry.is_idle]:
+            self.drop(login_id)
+        unused = [entry for entry in self._replaced if not entry.users]
+        self._replaced = [entry for entry in self._replaced if entry.users]
+        for entry in unused:
+            await entry.client.aclose()
+
+    async def aclose(self) -> None:
+        entries = [*self._open.values(), *self._replaced]
+        self._open.clear()
+        self._replaced.clear()
+        for entry in entries:
+            await entry.client.aclose()
 
 
 class Sites:
-    """Clients by login, closed at the end of the run. `async with Sites(…) as sites:`."""
+    """A run's way to the sites. `clients`: those that it shares with others; else it has its own, and closes them."""
 
-    def __init__(self, settings: Settings, database: Database, vault: Vault) -> None:
+    def __init__(self, settings: Settings, database: Database, vault: Vault, clients: Clients | None = None) -> None:
         self._settings = settings
         self._database = database
         self._vault = vault
-        self._open: dict[UUID, _Open] = {}
-        self._ended: list[MyMoment] = []
-        self._locks: dict[UUID, asyncio.Lock] = {}
+        self._is_shared = clients is not None
+        self._clients = clients or Clients()
 
     async def aclose(self) -> None:
-        for client in (*(entry.client for entry in self._open.values()), *self._ended):
-            await client.aclose()
-        self._open.clear()
-        self._ended.clear()
+        await (self._clients.close_idle() if self._is_shared else self._clients.aclose())
 
     async def use(
         self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]], place: AbstractAsyncContextManager[Any] = ANYWHERE
@@ -89,35 +146,45 @@ class Sites:
     async def _use(self, login_id: UUID, do: Callable[[MyMoment], Awaitable[T]]) -> T:
         entry = await self._entry(login_id)
         try:
-            return await do(entry.client)
+            return await entry.lend(do)
         except SessionExpired:
             await self._end(login_id, entry)
         entry = await self._entry(login_id)
-        return await do(entry.client)
+        return await entry.lend(do)
 
     async def username(self, login_id: UUID) -> str:
         """The account's name, decrypted."""
+        entry = self._clients.get(login_id)
+        if entry is not None and entry.is_fresh:
+            return entry.username
         return self._vault.decrypt((await self._read(login_id)).username_encrypted)
 
     async def _entry(self, login_id: UUID) -> _Open:
-        async with self._locks.setdefault(login_id, asyncio.Lock()):
-            if login_id not in self._open:
-                self._open[login_id] = await self._connect(login_id)
-            return self._open[login_id]
+        async with self._clients.locks[login_id]:
+            entry = self._clients.get(login_id)
+            if entry is None or not entry.is_fresh:
+                entry = await self._connect(login_id, entry)
+                self._clients.put(login_id, entry)
+            return entry
 
     async def _end(self, login_id: UUID, entry: _Open) -> None:
-        if self._open.get(login_id) is not entry:
+        if self._clients.get(login_id) is not entry:
             return  # somebody else noticed first
-        del self._open[login_id]
-        self._ended.append(entry.client)  # not closed yet: others may be in the middle of a request with it
+        self._clients.drop(login_id)
         async with self._database.session() as session:
             await logins.end_session(session, login_id, entry.cookies_encrypted)
 
-    async def _connect(self, login_id: UUID) -> _Open:
-        """From the stored session, or by logging in. Raises LogsInElsewhere while another worker does so."""
+    async def _connect(self, login_id: UUID, known: _Open | None) -> _Open:
+        """The one we have if it is as it was, from the stored session, or by logging in.
+
+        Raises LogsInElsewhere while another worker logs in.
+        """
         token = work.new_id()
         login = await self._read(login_id)
         self._check(login)
+        if known and (login.cookies_encrypted, login.base_url) == (known.cookies_encrypted, known.base_url):
+            known.read_at = time.monotonic()
+            return known
         if login.cookies_encrypted:
             return self._restored(login, login.cookies_encrypted)
         claim = partial(logins.claim_log_in, login_id=login_id, token=token, lease=LOG_IN_LEASE)
@@ -147,7 +214,7 @@ class Sites:
     def _restored(self, login: LoginSnapshot, cookies_encrypted: bytes) -> _Open:
         username = self._vault.decrypt(login.username_encrypted)
         client = self._client(login, self._vault.decrypt(cookies_encrypted))
-        return _Open(client, cookies_encrypted, username)
+        return _Open(client, login.base_url, cookies_encrypted, username)
 
     @observed(run_name="log in with {login.name}")
     async def _log_in(self, login: LoginSnapshot, token: UUID) -> _Open:
@@ -164,7 +231,7 @@ class Sites:
         await self._database.run_statement(
             lambda connection: logins.settle_logged_in(connection, login.id, token, cookies, hours)
         )
-        return _Open(client, cookies, username)
+        return _Open(client, login.base_url, cookies, username)
 
     async def _settle_failed(self, login: LoginSnapshot, token: UUID, error: PressroomError) -> None:
         # A wrong password is tried seldom: sites lock accounts. Trouble on the way is not the password's fault.

@@ -625,7 +625,7 @@ async def test_a_tick_does_not_look_for_the_comments_of_every_process(world: Wor
         before = await _looks_at_comments(session)
         for stage in later:
             assert await stages.claim_stages(session, stage, None, work.new_id(), LEASE, None, 10) == []
-            assert await stages.is_waited_for(await session.connection(), stage) is False
+            assert await stages.waits_for_tick(await session.connection(), stage) is None
         assert await _looks_at_comments(session) - before < 60
 
 

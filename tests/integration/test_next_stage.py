@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -24,6 +25,7 @@ from lib.monitoring.runtime import opened
 from lib.monitoring.stages import Stage
 from playground.serve import Running as Playground
 from tasks import next_stage
+from tasks import tick as ticks
 from tests.integration.test_pipeline import fault
 from tests.world import World
 
@@ -82,6 +84,19 @@ async def test_what_a_stage_makes_starts_the_next_one_once_and_nothing_made_star
     assert len(await asked_for(prefect, posting)) == 1
 
 
+@dataclass
+class Beside:
+    """A tick that runs here. `takes`: it is about to claim what waits; `told`: how often it was told that there is."""
+
+    takes: bool = False
+    is_open: bool = True
+    told: int = 0
+
+    def tell(self) -> bool:
+        self.told += 1
+        return self.is_open
+
+
 async def test_none_is_asked_for_while_a_tick_here_is_about_to_take_what_waits(
     world: World, playground: Playground, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
 ) -> None:
@@ -89,7 +104,7 @@ async def test_none_is_asked_for_while_a_tick_here_is_about_to_take_what_waits(
     preparation = await deployed(prefect, prepare_content_of_articles)
     fault(playground, "index", "latency", seconds=6, times=1)
     ticking = asyncio.create_task(tick(discover_articles))
-    with nudges.catching_up("preparation"):
+    with nudges.catching_up("preparation", Beside(takes=True)):
         await asyncio.sleep(3)
         assert await asked_for(prefect, preparation) == []
     async with asyncio.timeout(20):
@@ -98,6 +113,42 @@ async def test_none_is_asked_for_while_a_tick_here_is_about_to_take_what_waits(
     assert not ticking.done()
     await ticking
     assert len(await asked_for(prefect, preparation)) == 1
+
+
+async def test_a_tick_here_is_told_once_what_waits_and_what_it_does_not_take_is_asked_for(
+    world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    await world.comments(await world.process(), 1)
+    preparation = await deployed(prefect, prepare_content_of_articles)
+    closed, has_served_it = Beside(is_open=False), Beside()
+    with nudges.catching_up("preparation", closed), nudges.catching_up("preparation", has_served_it):
+        await tick(discover_articles)
+    assert closed.told
+    assert has_served_it.told
+    assert len(await asked_for(prefect, preparation)) == 1
+
+
+async def test_none_is_asked_for_when_a_tick_here_takes_what_it_is_told_of(
+    world: World, prefect: PrefectClient, tick: Callable[[Flow[..., object]], Awaitable[None]]
+) -> None:
+    process_id = await world.process()
+    await world.comments(process_id, 1)
+    preparation = await deployed(prefect, prepare_content_of_articles)
+
+    class Taking(Beside):
+        def tell(self) -> bool:
+            self.takes = True
+            return True
+
+    with nudges.catching_up("preparation", beside := Taking()):
+        ticking = asyncio.create_task(tick(discover_articles))
+        async with asyncio.timeout(20), opened(world.settings) as run:
+            while not beside.takes:
+                await asyncio.sleep(0.01)
+            await ticks.claim(run, "preparation", process_id)
+        beside.takes = False
+        await ticking
+    assert await asked_for(prefect, preparation) == []
 
 
 async def test_a_tick_begins_with_its_items_when_the_later_stages_that_it_asked_for_are_here(

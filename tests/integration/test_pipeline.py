@@ -287,9 +287,50 @@ async def test_what_is_made_while_a_tick_begins_is_claimed_by_it_and_needs_no_ot
         nudges.made("discovery", [process_id])
         await this.each(SimpleNamespace(fn=serve))  # type: ignore[arg-type]
     assert [report.process for report in this.report.reports] == ["a"]
-    # Once it has claimed what waited, what it did not claim is another's.
+    # It has claimed what waited; of what is made from now on it is told.
     assert needs_no_other == [False]
     assert not nudges.is_catching_up("preparation")
+
+
+async def test_the_latest_tick_here_claims_what_it_is_told_of_while_it_serves_others(world: World) -> None:
+    begun, release = list[tuple[str, str]](), asyncio.Event()
+
+    def serving(by: str) -> Any:
+        async def serve(process: ProcessRef) -> StageReport:
+            begun.append((by, process.name))
+            await release.wait()
+            return StageReport(process.id, process.name)
+
+        return SimpleNamespace(fn=serve)
+
+    async def have_begun(*these: tuple[str, str]) -> None:
+        async with asyncio.timeout(20):
+            while begun != list(these):
+                await asyncio.sleep(0.01)
+
+    async def new(name: str) -> None:
+        await world.comments(await world.process(name), 1)
+
+    await new("a")
+    async with ticks.tick("preparation", None) as older:
+        older.tagged = False
+        first = asyncio.create_task(older.each(serving("older")))
+        await have_begun(("older", "a"))
+        assert not nudges.is_catching_up("preparation")
+        await new("b")
+        assert nudges.tell_tick("preparation")
+        await have_begun(("older", "a"), ("older", "b"))
+        async with ticks.tick("preparation", None) as latest:
+            latest.tagged = False
+            await new("c")
+            second = asyncio.create_task(latest.each(serving("latest")))
+            assert nudges.tell_tick("preparation")
+            await have_begun(("older", "a"), ("older", "b"), ("latest", "c"))
+            assert not older.is_open
+            release.set()
+            await second
+        await first
+    assert not nudges.tell_tick("preparation")
 
 
 async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(

@@ -193,13 +193,13 @@ def _abandoned(stage: Stage) -> Select[tuple[UUID]]:
     )
 
 
-async def is_waited_for(executor: Executor, stage: Stage) -> bool:
-    """Whether a tick of the stage that began now would find a process."""
-    return (await executor.execute(_waited_for(stage))).first() is not None
+async def waits_for_tick(executor: Executor, stage: Stage) -> UUID | None:
+    """A process that a tick of the stage would find, if it began now."""
+    return (await executor.execute(_waits_for_tick(stage))).scalar()
 
 
 @cache
-def _waited_for(stage: Stage) -> Select[tuple[UUID]]:
+def _waits_for_tick(stage: Stage) -> Select[tuple[UUID]]:
     return (
         select(MonitoringProcess.id)
         .join(ProcessStage, ProcessStage.monitoring_process_id == MonitoringProcess.id)
