@@ -195,7 +195,8 @@ def _site_table(costs: Sequence[CostFigure]) -> list[str]:
     about = (
         f"On the site, with {LOAD.processes} logins; and how often a stage of a process was run and found nothing,"
         f" until all was posted and {IDLE_SECONDS:.0f} s more (the original: {ORIGINAL.empty} of {ORIGINAL.all}). A"
-        " tick of Pressroom that finds no process with work runs no stage of any:"
+        " tick of Pressroom that finds no process with work runs no stage of any, and taskiq looks for articles alone,"
+        " since its later stages are jobs:"
     )
     return [
         about,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.contenders import BEAT_SECONDS
+from benchmarks.contenders import BEAT_SECONDS, Polls
 from benchmarks.ground import Outside, wait_until
 from benchmarks.peers import environments
 from benchmarks.peers.programs import alive, program
@@ -33,6 +33,11 @@ class _Running:
             "scheduler": [self.scheduler],
             "Redis": [self.redis.pid],
         }
+
+    def polls(self) -> Polls:
+        """The looks at the site: its later stages are jobs, which nobody looks for."""
+        found, empty = (int(self.redis.ask("get", f"looks:{kind}") or 0) for kind in ("found", "empty"))
+        return Polls(found + empty, empty)
 
 
 @dataclass(frozen=True)

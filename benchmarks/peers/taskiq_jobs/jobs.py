@@ -20,6 +20,9 @@ from lib.errors import Transient
 from lib.monitoring.models import AIComment, MonitoringProcess
 from lib.monitoring.mymoment import MyMoment, find_own
 
+# How many of its looks at the site found something, and how many nothing, as the report reads them.
+FOUND, EMPTY = "looks:found", "looks:empty"
+
 # One worker posts, so a lock within it keeps a login's posts apart.
 _turns: defaultdict[UUID, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -49,11 +52,13 @@ async def sweep() -> None:
 
 @discovery.task
 async def discover(process_id: str) -> None:
-    have = lent.tools
+    have, found = lent.tools, False
     for one in await clients.watches_of(have.database, UUID(process_id)):
         rows = await clients.look(have, one)
         for comment_id in await clients.insert(have.database, rows):
+            found = True
             await prepare.kiq(str(comment_id))
+    await lent.redis.incr(FOUND if found else EMPTY)
 
 
 @preparation.task
