@@ -44,7 +44,7 @@ class LogsInElsewhere(Transient):
     """Another worker is logging in with this login; its session will be ours too."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Open:
     """A client, and what it was made of. Times are of `time.monotonic`."""
 
@@ -98,10 +98,9 @@ class Clients:
         """Close those that were replaced, and those that nobody has used of late."""
         for login_id in [login_id for login_id, entry in self._open.items() if entry.is_idle]:
             self.drop(login_id)
-        unused = [entry for entry in self._replaced if not entry.users]
-        self._replaced = [entry for entry in self._replaced if entry.users]
-        for entry in unused:
-            await entry.client.aclose()
+        while unused := next((entry for entry in self._replaced if not entry.users), None):
+            self._replaced.remove(unused)
+            await unused.client.aclose()
 
     async def aclose(self) -> None:
         entries = [*self._open.values(), *self._replaced]
