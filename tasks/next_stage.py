@@ -118,8 +118,8 @@ class _Following:
                 await _at_most(GRACE, over)
             self._awaited_until = time.monotonic() + HEAD_START if nudges.is_polling() else NEVER
             waits = await self._run.database.run_statement(partial(stages.waits_for_tick, stage=self._stage))
-            # A tick serves each process once: what it does not take when it is told needs another one.
-            if waits is None or waits in told or not nudges.tell_tick(self._stage):
+            # What a tick does not take when it is told, it has left to one beside it: that needs another one.
+            if waits is None or waits in told or not nudges.tell_ticks(self._stage, waits):
                 break
             told.add(waits)
             if over.is_set():

@@ -73,6 +73,7 @@ class Tick:
     """Each process has a task run, with its own tag."""
     is_awaiting: Callable[[], bool] = lambda: False
     """Whether a later stage was asked for that has not begun yet: what is made first should not wait for the rest."""
+    served: set[UUID] = field(default_factory=set)
     reports: list[StageReport] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
@@ -114,8 +115,10 @@ class Tick:
         """It claims what is made now, as no later tick of the stage is here yet."""
         return time.monotonic() < self.until and nudges.is_latest(self.stage, self)
 
-    def tell(self) -> bool:
-        """Have it claim what waits; return whether it will, of what it has not served before."""
+    def tell(self, process_id: UUID) -> bool:
+        """Have it claim what waits; return whether it may claim that of this process."""
+        if process_id in self.served:
+            return False
         if self.is_open:
             self.made.set()
         return self.takes
@@ -127,6 +130,7 @@ class Tick:
     async def _serve(self, claimed: Claimed, task: StageTask, read: Read | None) -> None:
         processes = claimed.processes
         ids, lease = [process.id for process in processes], self.run.settings.stage_lease
+        self.served.update(ids)
         with self.run.keeper.keeping(ProcessStage.monitoring_process_id, ids, claimed.token, lease):
             found = await read(processes) if read is not None and processes else {}
             each = [self._one(claimed.token, task, process, found) for process in processes]

@@ -41,8 +41,8 @@ class Tick(Protocol):
     def takes(self) -> bool:
         """It claims what waits now, and needs no other tick beside it."""
 
-    def tell(self) -> bool:
-        """Have it claim what waits; return whether it will."""
+    def tell(self, process_id: UUID) -> bool:
+        """Have it claim what waits; return whether it may claim that of this process."""
 
 
 # By event loop, since an event belongs to one.
@@ -121,9 +121,9 @@ def is_catching_up(stage: Stage) -> bool:
     return any(tick.takes for tick in _catching_up[stage])
 
 
-def tell_tick(stage: Stage) -> bool:
-    """Have a tick of the stage here take what waits for it; return whether one will."""
-    return any(tick.tell() for tick in _catching_up[stage])
+def tell_ticks(stage: Stage, process_id: UUID) -> bool:
+    """Have a tick of the stage here claim what waits; return whether one may claim that of this process."""
+    return any(tick.tell(process_id) for tick in _catching_up[stage])
 
 
 def made(stage: Stage, process_ids: Iterable[UUID]) -> None:

@@ -92,7 +92,7 @@ class Beside:
     is_open: bool = True
     told: int = 0
 
-    def tell(self) -> bool:
+    def tell(self, _: UUID) -> bool:
         self.told += 1
         return self.is_open
 
@@ -136,7 +136,7 @@ async def test_none_is_asked_for_when_a_tick_here_takes_what_it_is_told_of(
     preparation = await deployed(prefect, prepare_content_of_articles)
 
     class Taking(Beside):
-        def tell(self) -> bool:
+        def tell(self, _: UUID) -> bool:
             self.takes = True
             return True
 

@@ -308,29 +308,31 @@ async def test_the_latest_tick_here_claims_what_it_is_told_of_while_it_serves_ot
             while begun != list(these):
                 await asyncio.sleep(0.01)
 
-    async def new(name: str) -> None:
-        await world.comments(await world.process(name), 1)
+    async def new(name: str) -> UUID:
+        process_id = await world.process(name)
+        await world.comments(process_id, 1)
+        return process_id
 
-    await new("a")
+    served = await new("a")
     async with ticks.tick("preparation", None) as older:
         older.tagged = False
         first = asyncio.create_task(older.each(serving("older")))
         await have_begun(("older", "a"))
         assert not nudges.is_catching_up("preparation")
-        await new("b")
-        assert nudges.tell_tick("preparation")
+        assert not nudges.tell_ticks("preparation", served)
+        assert nudges.tell_ticks("preparation", await new("b"))
         await have_begun(("older", "a"), ("older", "b"))
         async with ticks.tick("preparation", None) as latest:
             latest.tagged = False
-            await new("c")
+            third = await new("c")
             second = asyncio.create_task(latest.each(serving("latest")))
-            assert nudges.tell_tick("preparation")
+            assert nudges.tell_ticks("preparation", third)
             await have_begun(("older", "a"), ("older", "b"), ("latest", "c"))
             assert not older.is_open
             release.set()
             await second
         await first
-    assert not nudges.tell_tick("preparation")
+    assert not nudges.tell_ticks("preparation", served)
 
 
 async def test_an_end_that_cannot_be_noted_is_said_and_stops_no_other_process(
