@@ -108,7 +108,7 @@ class Tick:
     @property
     def takes(self) -> bool:
         """It claims what waits now, and needs no other tick beside it."""
-        return self.process_id is None and (self.more or (self.made.is_set() and self.is_open))
+        return self.more or (self.made.is_set() and self.is_open)
 
     @property
     def is_open(self) -> bool:

@@ -178,7 +178,6 @@ class Sites:
 
         Raises LogsInElsewhere while another worker logs in.
         """
-        token = work.new_id()
         login = await self._read(login_id)
         self._check(login)
         if known and (login.cookies_encrypted, login.base_url) == (known.cookies_encrypted, known.base_url):
@@ -186,6 +185,7 @@ class Sites:
             return known
         if login.cookies_encrypted:
             return self._restored(login, login.cookies_encrypted)
+        token = work.new_id()
         claim = partial(logins.claim_log_in, login_id=login_id, token=token, lease=LOG_IN_LEASE)
         if not await self._database.run_statement(claim):
             raise LogsInElsewhere(f"Login {login.name}: another worker is logging in")
